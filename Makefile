@@ -11,7 +11,7 @@ demo: $(READY)
 	$(BIN)/scaling launch demo
 
 test: $(READY) lint
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow" -n auto --dist loadfile
 
 test-slow: $(READY)
 	$(BIN)/python -m pytest -m slow --timeout 3600

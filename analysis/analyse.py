@@ -7,68 +7,22 @@ from typing import TypeVar
 import numpy as np
 import pyarrow as pa
 
-from analysis.bootstrap import Bootstrap, bootstrap, percentiles
-from analysis.fit import FitResult, Huber, Status, fit
+from analysis import laws
+from analysis.backtest import Backtest, backtest
+from analysis.bootstrap import percentiles
+from analysis.cautions import cautions
+from analysis.design import Recommendation, recommend
+from analysis.doubt import Doubt
 from analysis.forecast import Forecast, forecast
-from analysis.frontier import Kappa, exponent, measure_kappa, optimum
-from analysis.isoflop import IsoFlop, isoflop
-from analysis.laws import CHINCHILLA
-from analysis.misfit import Misfit, measure
-from analysis.table import FLOPS_RULE, Manifest, Selection, column, select
+from analysis.frontier import optimum
+from analysis.isoflop import IsoFlop, groups, isoflop
+from analysis.law import Law
+from analysis.methods import MethodResult, compare
+from analysis.surface import REACH, Surface, fit_surface
+from analysis.tables.table import Manifest, Selection, column, select
 from analysis.words import Estimate, plural
 
 T = TypeVar("T")
-
-DELTA = 1e-3
-OTHER_DELTAS = (1e-4, 1e-2)
-DEFAULT_REACH = 10.0  # forecast this far beyond the largest run when no budget is given
-MOST_REJECTED = 4  # isoFLOP budgets whose reason is printed
-MOST_DECADES = 10.0  # that the interval of a coefficient may span in a law that is determined
-
-
-@dataclass(frozen=True, kw_only=True)
-class Frontier:
-    """The optimum against compute, with 95% bands. All arrays (B,)."""
-
-    flops: np.ndarray
-    params: np.ndarray
-    params_band: np.ndarray  # (2, B)
-    tokens: np.ndarray
-    tokens_band: np.ndarray
-    ratio: np.ndarray  # tokens per parameter
-    ratio_band: np.ndarray
-    loss: np.ndarray
-    loss_band: np.ndarray
-
-
-@dataclass(frozen=True, kw_only=True)
-class Surface:
-    """The fitted law, how sure it is, and what follows from it."""
-
-    fit: FitResult
-    boot: Bootstrap
-    refits: dict[float, FitResult]  # by delta
-    kappa: Kappa
-    exponent: Estimate  # a in N* = G (C/kappa)^a
-    frontier: Frontier
-    conventions: dict[str, float]  # exponent a by the way parameters are counted
-    misfit: Misfit
-
-    @property
-    def undetermined(self) -> str:
-        """Why these runs do not determine the law; empty when they do."""
-        if self.fit.status is Status.NOT_CONVERGED:
-            return "the search did not end at an optimum"
-        if self.fit.status is Status.AT_BOUND:
-            names = " and ".join(self.fit.at_bound)
-            return f"{names} ran to the edge of what is allowed" + (
-                ": no floor shows in these losses" if self.fit.at_bound == ("E",) else ""
-            )
-        theta = self.boot.theta[:, self.fit.law.logarithmic]
-        decades = np.subtract(*percentiles(theta)[::-1]) / np.log(10)
-        widest = int(np.argmax(decades))
-        name = np.array(self.fit.law.parameters)[self.fit.law.logarithmic][widest]
-        return f"the interval of {name} spans {decades[widest]:.0f} decades" if decades[widest] > MOST_DECADES else ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,8 +41,11 @@ class Analysis:
     forecast: Forecast | None
     target: float | None  # FLOPs that the forecast is for
     trend: Estimate | None  # loss at the target by the isoFLOP minima alone: a power law without a floor
+    methods: tuple[MethodResult, ...]  # empty unless thorough, as the next two
+    backtest: Backtest | None
+    recommended: Recommendation | None
     not_done: tuple[NotDone, ...]
-    warnings: tuple[str, ...]
+    warnings: tuple[Doubt, ...]
     seed: int
     draws: int
 
@@ -106,20 +63,27 @@ class Analysis:
 def analyse(
     table: pa.Table,
     *,
+    law: Law = laws.chinchilla,
     forecast_flops: float | None = None,
     manifest: Manifest | None = None,
     seed: int = 0,
     draws: int = 1000,
+    drop_incomplete: bool = False,
+    trust_flops: bool = False,
+    thorough: bool = False,
 ) -> Analysis:
     """Select the usable runs, fit both ways, and forecast.
 
-    forecast_flops: budget to forecast; else the manifest's, else ten times the
-    largest run. seed: of the bootstrap. The same table and seed give the same result.
+    law: of columns params and tokens. forecast_flops: budget to forecast; else
+    the manifest's, else ten times the largest run. seed: of the bootstrap. The
+    same table and seed give the same result. drop_incomplete, trust_flops: see
+    `analysis.tables.selection`. thorough: all methods side by side,
+    the back-test of several laws, and the runs to train next; some seconds more.
     """
-    selection = select(table, manifest)
+    selection = select(table, manifest, drop_incomplete=drop_incomplete, trust_flops=trust_flops)
     runs = selection.table
     not_done: list[NotDone] = []
-    surface = _attempt("surface fit", not_done, lambda: fit_surface(runs, seed=seed, draws=draws))
+    surface = _attempt("surface fit", not_done, lambda: fit_surface(runs, law, seed=seed, draws=draws))
     minima = _attempt("isoFLOP minima", not_done, lambda: isoflop(runs, draws=draws, seed=seed))
     if minima and minima.params is None:
         reason = (
@@ -129,9 +93,14 @@ def analyse(
     ahead = trend = target = None
     if runs.num_rows:
         largest = float(column(runs, "flops").max())
-        target = forecast_flops or (manifest and manifest.forecast_flops) or DEFAULT_REACH * largest
+        target = forecast_flops or (manifest and manifest.forecast_flops) or REACH * largest
         trend = minima.loss.at(target) if minima and minima.loss else None
         ahead = _attempt("forecast", not_done, lambda: _forecast(surface, target, largest))
+    methods, tested, next_runs = (), None, None
+    if thorough and runs.num_rows:
+        methods = _attempt("methods", not_done, lambda: _methods(runs, surface, target, seed, draws)) or ()
+        tested = _attempt("back-test", not_done, lambda: backtest(runs))
+        next_runs = _attempt("next runs", not_done, lambda: _recommend(runs, surface, target))
     return Analysis(
         selection=selection,
         surface=surface,
@@ -139,36 +108,13 @@ def analyse(
         forecast=ahead,
         target=target,
         trend=trend,
+        methods=methods,
+        backtest=tested,
+        recommended=next_runs,
         not_done=tuple(not_done),
-        warnings=(*_warnings(runs, surface, minima), *(ahead.warnings if ahead else ())),
+        warnings=(*selection.doubts, *cautions(runs, surface, minima), *(ahead.warnings if ahead else ())),
         seed=seed,
         draws=draws,
-    )
-
-
-def _forecast(surface: Surface | None, flops: float, largest: float) -> Forecast:
-    if surface is None:
-        raise ValueError("needs the surface fit")
-    if surface.undetermined:
-        raise ValueError("these runs do not determine the law")
-    return forecast(surface.boot, surface.kappa, flops, largest)
-
-
-def fit_surface(table: pa.Table, *, seed: int = 0, draws: int = 1000) -> Surface:
-    """The Chinchilla surface with its bootstrap, refits at other deltas, and frontier."""
-    result = fit(CHINCHILLA, table, Huber(DELTA))
-    boot = bootstrap(result, table, seed=seed, draws=draws)
-    kappa = measure_kappa(table)
-    low, high = percentiles(exponent(boot.theta))
-    return Surface(
-        fit=result,
-        boot=boot,
-        refits={delta: fit(CHINCHILLA, table, Huber(delta)) for delta in OTHER_DELTAS},
-        kappa=kappa,
-        exponent=Estimate(value=float(exponent(result.theta[None])[0]), low=float(low), high=float(high)),
-        frontier=_frontier(result, boot, kappa, column(table, "flops")),
-        conventions=_conventions(table, float(exponent(result.theta[None])[0])),
-        misfit=measure(result, table),
     )
 
 
@@ -180,90 +126,41 @@ def _attempt(part: str, not_done: list[NotDone], work: Callable[[], T]) -> T | N
         return None
 
 
-def _frontier(result: FitResult, boot: Bootstrap, kappa: Kappa, flops: np.ndarray) -> Frontier:
-    """From just below the smallest budget to ten times the largest."""
-    budgets = np.geomspace(flops.min() / 1.5, flops.max() * DEFAULT_REACH, 60)
-    best, drawn = optimum(result.theta[None], budgets, kappa), optimum(boot.theta, budgets, kappa)
-    return Frontier(
-        flops=budgets,
-        params=best.params[0],
-        params_band=np.stack(percentiles(drawn.params)),
-        tokens=best.tokens[0],
-        tokens_band=np.stack(percentiles(drawn.tokens)),
-        ratio=best.tokens[0] / best.params[0],
-        ratio_band=np.stack(percentiles(drawn.tokens / drawn.params)),
-        loss=best.loss[0],
-        loss_band=np.stack(percentiles(drawn.loss)),
+def _determined(surface: Surface | None) -> Surface:
+    if surface is None:
+        raise ValueError("needs the surface fit")
+    if surface.undetermined:
+        raise ValueError("these runs do not determine the law")
+    return surface
+
+
+def _forecast(surface: Surface | None, flops: float, largest: float) -> Forecast:
+    surface = _determined(surface)
+    return forecast(surface.boot, surface.kappa, flops, largest)
+
+
+def _methods(runs: pa.Table, surface: Surface | None, target: float, seed: int, draws: int) -> tuple[MethodResult, ...]:
+    """Approach 1, 2, 3 and interpolation; the surface only where these runs determine it."""
+    held = surface if surface and not surface.undetermined else None
+    sizes = _best_sizes(held, (max(groups(runs)), target)) if held else None
+    return compare(
+        runs, approach3=(held.exponent, *sizes) if held else None, target_flops=target, seed=seed, draws=draws
     )
 
 
-def _conventions(table: pa.Table, total: float) -> dict[str, float]:
-    """Which N is meant moves the exponent as much as any physics (SCIENCE, trap 4)."""
-    found = {"all parameters": total}
-    if "params_body" in table.column_names:
-        other = table.set_column(table.column_names.index("params"), "params", table["params_body"])
-        found["body only, without embedding and head"] = float(exponent(fit(CHINCHILLA, other).theta[None])[0])
-    return found
+def _best_sizes(surface: Surface, flops: tuple[float, float]) -> tuple[Estimate, ...]:
+    """N* by the surface at each of these budgets."""
+    theta = np.concatenate([surface.fit.theta[None], surface.boot.theta])
+    params = optimum(surface.fit.law, theta, np.array(flops), surface.kappa).params
+    low, high = percentiles(params[1:])
+    return tuple(
+        Estimate(value=float(value), low=float(a), high=float(b))
+        for value, a, b in zip(params[0], low, high, strict=True)
+    )
 
 
-def _warnings(table: pa.Table, surface: Surface | None, minima: IsoFlop | None) -> tuple[str, ...]:
-    found = [*_design_warnings(table), *(_fit_warnings(surface) if surface else ())]
-    if minima:
-        rejected = [f"isoFLOP budget {m.flops:.3g}: {m.rejected}" for m in minima.minima if m.rejected]
-        found += rejected[:MOST_REJECTED]
-        if len(rejected) > MOST_REJECTED:
-            found.append(f"{len(rejected)} of {len(minima.minima)} isoFLOP budgets have no usable minimum")
-    if surface and minima and minima.params:
-        other = minima.params.exponent
-        if not (other.low <= surface.exponent.high and surface.exponent.low <= other.high):
-            found.append(
-                f"the isoFLOP exponent {other.value:.3f} and the surface's {surface.exponent.value:.3f} "
-                "disagree beyond their intervals"
-            )
-    return tuple(found)
-
-
-def _design_warnings(table: pa.Table) -> list[str]:
-    if not table.num_rows:
-        return []
-    sizes, flops = len(np.unique(column(table, "params"))), column(table, "flops")
-    found = []
-    if sizes < 4:
-        found.append(f"only {plural(sizes, 'model size')}; at least 4 are advised")
-    if FLOPS_RULE in table.column_names:
-        found.append("the table has no flops: they were computed as 6 N D, without attention and head")
-    if np.log10(np.ptp(flops) / flops.min() + 1) < 2:
-        found.append(f"compute spans {np.log10(flops.max() / flops.min()):.1f} decades; at least 2 are advised")
-    if "content" in table.column_names and len(set(table["content"].to_pylist())) > 1:
-        found.append("the runs were trained on different data sets: their losses are not one surface")
-    if "vocab" in table.column_names and len(set(table["vocab"].to_pylist())) > 1:
-        found.append("the runs use different vocabularies: compare bits per byte, not nats per token")
-    return found
-
-
-def _fit_warnings(surface: Surface) -> list[str]:
-    result, found = surface.fit, surface.misfit.warnings()
-    if surface.undetermined:
-        found.insert(0, f"these runs do not determine the law: {surface.undetermined}")
-    if result.starts_agreeing < 0.5:
-        found.append(f"only {result.starts_agreeing:.0%} of the starts agree on the optimum")
-    if surface.boot.converged < 0.98:
-        found.append(f"only {surface.boot.converged:.0%} of the bootstrap refits converged")
-    if result.loss.delta > 3 * result.scale:
-        found.append(
-            f"Huber's delta {result.loss.delta:g} is far above the residuals ({result.scale:.2g}): "
-            "this is plain least squares, and outliers count in full"
-        )
-    own, boot = result.conf_int(), surface.boot.conf_int()
-    for name in ("alpha", "beta"):
-        widths = [high - low for low, high in (own[name], boot[name])]
-        if not 0.5 < widths[1] / max(widths[0], 1e-300) < 2:
-            found.append(
-                f"the bootstrap interval of {name} is {widths[1] / widths[0]:.1f} times as wide as the "
-                "Gauss-Newton one; the bootstrap's is reported"
-            )
-    moved = {d: float(exponent(r.theta[None])[0]) for d, r in surface.refits.items()}
-    for delta, value in moved.items():
-        if not surface.exponent.low <= value <= surface.exponent.high:
-            found.append(f"with Huber's delta {delta:g} the exponent moves to {value:.3f}, out of its interval")
-    return found
+def _recommend(runs: pa.Table, surface: Surface | None, target: float) -> Recommendation:
+    """What to train next with as much compute as the largest run took."""
+    held = _determined(surface)
+    budget = float(column(runs, "flops").max())
+    return recommend(held.boot, runs, held.kappa, budget, decision="params", target_flops=target)

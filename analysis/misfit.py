@@ -12,11 +12,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-from scipy import stats
+from scipy.special import fdtrc, stdtrit
 
-from analysis.fit import FitResult
+from analysis.doubt import Doubt
 from analysis.isoflop import groups
-from analysis.table import column
+from analysis.result import FitResult
+from analysis.tables.table import column
 from analysis.words import flops, percent, plural
 
 # What makes two runs the same cell, where the table has it.
@@ -81,20 +82,22 @@ class Misfit:
         last = self.levels[-1]
         return last if last.runs >= LEAST_RUNS and abs(last.mean) > last.margin else None
 
-    def warnings(self) -> list[str]:
+    def warnings(self) -> list[Doubt]:
         found = []
         if self.verdict:
-            found.append(
+            text = (
                 f"the residuals ({percent(self.scale)}) are {self.ratio:.1f} times the seeds' own noise, "
                 f"{self.seeds.describe()}, which chance alone would do in {self.chance:.0%} of studies: "
                 f"{self.verdict}, and the intervals, which take the residuals for noise, do not cover that"
             )
+            found.append(Doubt(name="form_does_not_fit", text=text))
         if self.missed:
-            found.append(
+            text = (
                 f"the law misses the largest budget, {flops(self.missed.flops)} FLOPs, by {self.missed.mean:+.1%} on "
                 f"average (noise alone: {percent(self.missed.margin)} either way, {self.noise_from}): "
                 f"a forecast beyond it is probably too {'high' if self.missed.mean < 0 else 'low'}"
             )
+            found.append(Doubt(name="misses_largest_budget", text=text))
         return found
 
 
@@ -109,12 +112,12 @@ def measure(fit: FitResult, table: pa.Table) -> Misfit:
         noise, source = float(np.sqrt((within**2).sum() / freedom)), "by the scatter within the budgets"
     if seeds and seeds.freedom >= LEAST_FREEDOM:
         noise, freedom, source = seeds.scale, seeds.freedom, "by the seeds"
-    margin = stats.t.ppf(0.975, freedom) * noise
+    margin = stdtrit(freedom, 0.975) * noise
     compute = np.log(column(table, "flops"))
     return Misfit(
         scale=fit.scale,
         seeds=seeds,
-        chance=float(stats.f.sf((fit.scale / seeds.scale) ** 2, fit.freedom, seeds.freedom)) if seeds else 1.0,
+        chance=float(fdtrc(fit.freedom, seeds.freedom, (fit.scale / seeds.scale) ** 2)) if seeds else 1.0,
         levels=tuple(
             Level(
                 flops=float(np.exp(compute[chosen].mean())),

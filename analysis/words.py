@@ -7,6 +7,14 @@ import numpy as np
 # An interval whose ends are further apart than this factor tells a reader nothing but that.
 TOO_WIDE = 1e6
 
+# What the next runs may be chosen for (`analysis.design`).
+DECISIONS = {
+    "params": "best model size N*",
+    "loss": "loss of the best model",
+    "ratio": "best tokens per parameter",
+    "exponent": "exponent a of the best size",
+}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
@@ -49,7 +57,7 @@ def compact(value: float) -> str:
 
 def flops(value: float) -> str:
     """3.20e11."""
-    return f"{value:.2e}".replace("e+", "e")
+    return number(value, ".2e")
 
 
 def percent(value: float) -> str:
@@ -57,21 +65,30 @@ def percent(value: float) -> str:
     return f"{100 * value:.1f}%" if abs(value) >= 0.01 else f"{100 * value:.2f}%"
 
 
+def number(value: float, digits: str = ".4g") -> str:
+    """8.947e7 where Python says 8.947e+07."""
+    return f"{value:{digits}}".replace("e+0", "e").replace("e+", "e").replace("inf", "∞")
+
+
 def bracket(low: float, high: float, digits: str = ".4g") -> str:
-    """[low, high], or how many decades it covers where the ends would say nothing."""
+    """[low, high], or how many decades it covers where the ends would say nothing; empty where there is none."""
+    if np.isnan(low) or np.isnan(high):
+        return ""
     if low > 0 and high > TOO_WIDE * low:
         decades = np.log10(high / low)
         return f"not determined (over {decades:.0f} decades)" if np.isfinite(decades) else "not determined"
-    return f"[{low:{digits}}, {high:{digits}}]"
+    return f"[{number(low, digits)}, {number(high, digits)}]"
 
 
 def interval(estimate: Estimate, digits: str = ".3f") -> str:
     """value [low, high]."""
-    return f"{estimate.value:{digits}} {bracket(estimate.low, estimate.high, digits)}"
+    return f"{number(estimate.value, digits)} {bracket(estimate.low, estimate.high, digits)}".rstrip()
 
 
 def counts(estimate: Estimate) -> str:
     """28,400 [20,000, 40,000]; nothing but the truth where the interval is no help."""
+    if np.isnan(estimate.low) or np.isnan(estimate.high):
+        return short(estimate.value)
     if estimate.factor > TOO_WIDE:
         return "not determined"
     return f"{short(estimate.value)} [{short(estimate.low)}, {short(estimate.high)}]"

@@ -5,6 +5,7 @@ when it is called, so that help is quick.
 """
 
 import sys
+from typing import NoReturn
 
 USAGE = """\
 usage: scaling COMMAND [...]
@@ -14,10 +15,19 @@ A laboratory for neural scaling laws: state a question, plan and price the runs,
   scaling plan STUDY      the runs of a study and their price; trains nothing
   scaling launch STUDY    train what is not trained yet, then fit and report
   scaling status STUDY    how far each run is
-  scaling fit STUDY       the law from a study's records, or from a TABLE (CSV, Parquet, JSONL, a folder of runs)
-  scaling report STUDY    a page with plots, from the records there are; or from a TABLE
   scaling train           one run, all of it from options
   scaling data prepare    tokenize a corpus; `scaling data show` describes a prepared one
+
+From a study's records, or a TABLE of anybody's runs (CSV, Parquet, JSONL, a wandb export, a folder of runs):
+
+  scaling fit TABLE       the law, with intervals and warnings
+  scaling report TABLE    a page with plots
+  scaling optimum TABLE   how to spend a budget: size, tokens, loss; with inference, a data cap or a given size
+  scaling arms TABLE      corpora, recipes or architectures compared: shared exponents, what one is worth in compute
+  scaling next TABLE      what to train next for a budget
+  scaling forecast TABLE  write down what a larger run will reach; `scaling score` compares, `scaling ledger` sums up
+  scaling laws            the catalogue of laws
+  scaling published       fit every published data set by its published procedure
 
 Every command answers --help. Studies (files in experiments/):
 
@@ -29,25 +39,39 @@ def main() -> None:
     command, *arguments = sys.argv[1:] or ["--help"]
     if command in ("-h", "--help", "help"):
         return _usage()
-    from launch import commands
+    from launch import analysis_commands, commands, decision_commands
 
     known = {
         "plan": commands.plan,
         "launch": commands.launch,
         "status": commands.status,
-        "fit": commands.fit,
-        "report": commands.report,
         "train": commands.train,
         "data": commands.data,
+        "fit": analysis_commands.fit,
+        "report": analysis_commands.report,
+        "optimum": decision_commands.optimum,
+        "arms": decision_commands.arms,
+        "next": decision_commands.next_runs,
+        "forecast": decision_commands.forecast,
+        "score": decision_commands.score,
+        "ledger": decision_commands.ledger,
+        "laws": analysis_commands.laws,
+        "published": analysis_commands.published,
     }
     if command not in known:
-        sys.exit(f"scaling: no command {command!r}; there are: {', '.join(known)}. `scaling --help` says what they do")
+        _refuse(f"scaling: no command {command!r}; there are: {', '.join(known)}. `scaling --help` says what they do")
     try:
         known[command](arguments)
     except (ValueError, OSError) as error:  # what a user can mend; anything else is ours and shows its trace
-        sys.exit(f"scaling {command}: {error}")
+        _refuse(f"scaling {command}: {error}")
     except KeyboardInterrupt:
         sys.exit("\nstopped; what is trained is kept, and the same command goes on from there")
+
+
+def _refuse(text: str) -> NoReturn:
+    """One sentence, and the exit code of a wrong command line."""
+    print(text, file=sys.stderr)
+    sys.exit(2)
 
 
 def _usage() -> None:

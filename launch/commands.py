@@ -11,6 +11,7 @@ import tyro
 from rich.console import Console
 
 from launch import studies
+from launch.analysis_commands import FitOptions, write_report_of
 from scaling.config import (
     DataConfig,
     ModelConfig,
@@ -91,16 +92,6 @@ class StatusOptions(WhereOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class FitOptions(WhereOptions):
-    forecast_flops: float | None = None
-    """Budget to speak about; default: the study's, or ten times the largest run."""
-    bootstrap_seed: int = 0
-    """Of the resampling behind the intervals."""
-    json: bool = False
-    """Print one JSON object, at full precision."""
-
-
-@dataclass(frozen=True, kw_only=True)
 class TrainOptions(LaunchOptions):
     tokens: float = 1e6
     """To train on; rounded to whole steps."""
@@ -155,7 +146,7 @@ def launch(arguments: list[str]) -> None:
     study, outcomes = _train_all(study, options)
     finished = sum(status == "finished" for status in outcomes.values())
     console.print(f"{finished} of {len(outcomes)} runs finished")
-    _report(study.name, options.workspace, FitOptions(root=options.root))
+    write_report_of(study.name, FitOptions(root=options.root))
     if finished < len(outcomes):
         sys.exit("some runs did not finish; the lines above say why")
 
@@ -196,25 +187,6 @@ def status(arguments: list[str]) -> None:
     print_states(found, console, all_runs=options.runs)
 
 
-def fit(arguments: list[str]) -> None:
-    """The law from the records of a study, or from a table of runs trained elsewhere."""
-    name, options, workspace = _study_or_table("fit", arguments)
-    from analysis.summary import summarise
-
-    analysis, _ = _analyse(name, workspace, options)
-    if options.json:
-        from analysis.report import to_json
-
-        return print(json.dumps(to_json(analysis)))
-    console.print(summarise(analysis), markup=False, highlight=False, soft_wrap=True)
-
-
-def report(arguments: list[str]) -> None:
-    """A page with plots, from the records there are, or from a table."""
-    name, options, workspace = _study_or_table("report", arguments)
-    _report(name, workspace, options)
-
-
 def data(arguments: list[str]) -> None:
     """`prepare` a corpus, or `show` a prepared one."""
     actions: dict[str, Callable[[list[str]], None]] = {"prepare": _prepare, "show": _show}
@@ -230,15 +202,6 @@ def _study(command: str, options: type, arguments: list[str]) -> tuple[Any, Stud
     if not arguments or arguments[0].startswith("-"):
         raise ValueError(f"which study? one of: {', '.join(studies.names())}. Then --help shows its options")
     return studies.parse(arguments[0], options, arguments[1:], prog=f"scaling {command}")
-
-
-def _study_or_table(command: str, arguments: list[str]) -> tuple[str | Path, FitOptions, Workspace]:
-    """A study's name or a table's path, and the options."""
-    if arguments and not arguments[0].startswith("-") and Path(arguments[0]).exists():
-        options = tyro.cli(FitOptions, args=arguments[1:], prog=f"scaling {command} TABLE")
-        return Path(arguments[0]), options, options.workspace
-    options, study = _study(command, FitOptions, arguments)
-    return study.name, options, options.workspace
 
 
 def _dry_run(study: Study, options: LaunchOptions) -> None:
@@ -301,33 +264,6 @@ def _pinned(study: Study, workspace: Workspace) -> Study | None:
 
     found = {config: pinned(config, workspace.root) for config in study.datasets}
     return None if None in found.values() else pin(study, found.__getitem__)
-
-
-def _analyse(name: str | Path, workspace: Workspace, options: FitOptions) -> tuple[Any, Any]:
-    """Fit a study's records, or a table's runs; returns the analysis and the manifest."""
-    from analysis.analyse import analyse
-    from analysis.table import Manifest, read_manifest, read_table
-
-    if isinstance(name, Path):
-        table, what = read_table(name), Manifest(name=name.stem)
-    else:
-        path = workspace.studies / f"{name}.json"
-        if not path.exists():
-            raise ValueError(
-                f"study {name!r} has not been launched in {workspace.root.absolute()}: scaling launch {name}"
-            )
-        table, what = read_table(workspace.runs), read_manifest(path)
-    return analyse(table, forecast_flops=options.forecast_flops, manifest=what, seed=options.bootstrap_seed), what
-
-
-def _report(name: str | Path, workspace: Workspace, options: FitOptions) -> None:
-    from analysis.report import write_report
-    from analysis.summary import summarise
-
-    analysis, what = _analyse(name, workspace, options)
-    page = write_report(what, analysis, workspace.reports / what.name)
-    console.print(summarise(analysis), markup=False, highlight=False, soft_wrap=True)
-    console.print(f"\nreport: {page}", soft_wrap=True, highlight=False)
 
 
 @dataclass(frozen=True, kw_only=True)

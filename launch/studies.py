@@ -39,10 +39,12 @@ def parse(name: str, options: type, arguments: list[str], prog: str) -> tuple[An
     """A command's own options and the study, both from one command line."""
     study = find(name)
     parameters = _parameters(study)
+    required = any(f.default is f.default_factory is dataclasses.MISSING for f in dataclasses.fields(options))
+    own = dataclasses.field() if required else dataclasses.field(default_factory=options)
     both = dataclasses.make_dataclass(
         "Both",
         [
-            ("command", tyro.conf.OmitArgPrefixes[options], dataclasses.field(default_factory=options)),
+            ("command", tyro.conf.OmitArgPrefixes[options], own),
             ("study", tyro.conf.OmitArgPrefixes[parameters], dataclasses.field(default_factory=parameters)),
         ],
     )

@@ -308,11 +308,25 @@ def hashed_payload(config: Any) -> dict[str, Any]:
 
 
 @cache
+def _part(config: Any) -> tuple[Any, dict[str, Any]]:
+    """A part of a run, validated, and its hashed payload. Thousands of runs share a few models and data sets."""
+    canonical = from_dict(type(config), to_dict(config), "run_id")
+    return canonical, hashed_payload(canonical)
+
+
+@cache
 def run_id(run: RunConfig) -> str:
     """SHA-256 of the canonical JSON of what is learned, cut to 16 hex digits."""
     # Validation turns 1 into 1.0 where a float is meant: both are one run.
-    canonical = from_dict(RunConfig, to_dict(run), "run_id")
-    text = json.dumps(hashed_payload(canonical), sort_keys=True, separators=(",", ":"), allow_nan=False)
+    given = {f.name: getattr(run, f.name) for f in fields(run)}
+    parts = {name: _part(value) for name, value in given.items() if is_dataclass(value)}
+    canonical = from_dict(RunConfig, given | {name: part[0] for name, part in parts.items()}, "run_id")
+    payload = {}
+    for f in fields(canonical):
+        value = getattr(canonical, f.name)
+        if f.default is MISSING or value != f.default:
+            payload[f.name] = parts[f.name][1] if f.name in parts else value
+    text = json.dumps(payload, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:RUN_ID_LENGTH]
 
 

@@ -237,8 +237,8 @@ def _umask() -> int:
 
 def _load(path: Path) -> dict[str, Any]:
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
+        values = json.loads(path.read_bytes())
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise RecordError(path, f"not whole JSON ({error}); delete it and train this run again") from None
     if not isinstance(values, dict):
         raise RecordError(path, f"holds a {type(values).__name__}, not an object")

@@ -10,9 +10,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pytest
 
-from analysis.analyse import analyse
-from analysis.report import write_report
-from analysis.table import LeftOut, Manifest, canonical, read_table
+from analysis.tables.table import LeftOut, Manifest, canonical, read_table
 
 TRUTH = {"E": 1.6, "A": 18.0, "alpha": 0.35, "B": 45.0, "beta": 0.30}
 THETA = np.array([np.log(1.6), np.log(18.0), 0.35, np.log(45.0), 0.30])
@@ -80,6 +78,8 @@ def synthetic():
 @pytest.fixture(scope="session")
 def analysed():
     """The whole analysis of one synthetic study."""
+    from analysis.analyse import analyse  # here: most tests need a part of it only
+
     return analyse(make_study(), draws=200)
 
 
@@ -105,6 +105,8 @@ def missed():
 @pytest.fixture(scope="session")
 def unheld():
     """An analysis whose surface fit ends at a bound: these losses show no floor."""
+    from analysis.analyse import analyse
+
     table = make_study()
     factor = 1 - TRUTH["E"] / law(table["params"].to_numpy(), table["tokens"].to_numpy())
     loss = pa.array(table["loss"].to_numpy() * factor)
@@ -114,6 +116,8 @@ def unheld():
 @pytest.fixture(scope="session")
 def written(analysed, tmp_path_factory):
     """The page of `analysed`, with a run left out and markup in its texts; its parts lie beside it."""
+    from analysis.report.report import write_report
+
     manifest = Manifest(name="demo", question="Is <b>a</b> & b?", published="a = 0.50", shows="x", cannot_show="y")
     left = (LeftOut(run_id="<run>", reason="diverged"),)
     found = replace(analysed, selection=replace(analysed.selection, left_out=left))

@@ -36,7 +36,7 @@ def test_no_usable_run_is_no_crash(synthetic):
 
 
 def test_a_narrow_range_of_compute_is_warned_about(analysed):
-    assert any("1.5 decades" in warning for warning in analysed.warnings)
+    assert any("1.5 decades" in warning.text for warning in analysed.warnings)
 
 
 def test_the_frontier_lies_below_every_run_but_for_noise(analysed):

@@ -3,10 +3,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from analysis.fit import fit
-from analysis.laws import CHINCHILLA
+from analysis import fit, laws
 from analysis.misfit import measure, seed_noise
-from analysis.table import canonical
+from analysis.tables.table import canonical
 
 
 def with_loss(table, loss):
@@ -44,28 +43,28 @@ def test_a_law_that_holds_raises_no_warning(analysed):
 
 
 def test_residuals_far_above_the_seeds_noise_speak_against_the_form(bent):
-    misfit = measure(fit(CHINCHILLA, bent), bent)
+    misfit = measure(fit(laws.chinchilla, bent), bent)
     assert misfit.ratio > 2 and misfit.chance < 0.05
     (warning,) = misfit.warnings()
-    assert "times the seeds' own noise" in warning and "the law's form does not fit these runs" in warning
+    assert "times the seeds' own noise" in warning.text and "the law's form does not fit these runs" in warning.text
 
 
 def test_a_largest_budget_that_lies_off_the_law_is_found_with_its_sign(missed):
-    misfit = measure(fit(CHINCHILLA, missed), missed)
+    misfit = measure(fit(laws.chinchilla, missed), missed)
     assert misfit.missed.flops == pytest.approx(3.2e11)
     assert misfit.missed.mean == pytest.approx(0.6 * np.log(0.95), rel=0.1)  # three of five runs; noise is 0.1%
-    assert any("3.20e11 FLOPs, by -2.9%" in text and "too high" in text for text in misfit.warnings())
+    assert any("3.20e11 FLOPs, by -2.9%" in said.text and "too high" in said.text for said in misfit.warnings())
 
 
 def test_a_large_ratio_with_few_repeats_is_said_with_its_chance(bent):
     one_pair = bent.filter(pc.or_(pc.equal(bent["seed"], 0), pc.equal(bent["budget"], bent["budget"][5])))
-    misfit = measure(fit(CHINCHILLA, one_pair), one_pair)
+    misfit = measure(fit(laws.chinchilla, one_pair), one_pair)
     assert misfit.seeds.freedom == 1 and misfit.noise_from == "by the scatter within the budgets"
 
 
 def test_without_repeats_the_scatter_within_the_budgets_judges(bent):
     single = bent.filter(pc.equal(bent["seed"], 0))
-    misfit = measure(fit(CHINCHILLA, single), single)
+    misfit = measure(fit(laws.chinchilla, single), single)
     assert misfit.seeds is None and np.isnan(misfit.ratio) and misfit.chance == 1
     assert misfit.noise_from == "by the scatter within the budgets"
 
@@ -76,5 +75,5 @@ def test_many_budgets_are_cut_into_few_levels_and_a_last_one_of_few_runs_is_join
     rows = {"params": params, "tokens": params * ratio, "flops": 6 * params**2 * ratio}
     rows["loss"] = synthetic.law(params, rows["tokens"]) * np.exp(0.003 * rng.standard_normal(200))
     table = canonical(pa.table(rows), "test")
-    levels = measure(fit(CHINCHILLA, table), table).levels
+    levels = measure(fit(laws.chinchilla, table), table).levels
     assert 2 < len(levels) <= 12 and levels[-1].runs >= 3 and sum(level.runs for level in levels) == 200

@@ -1,8 +1,9 @@
 import math
 
+import numpy as np
 import pytest
 
-from analysis.words import Estimate, bracket, compact, counts, flops, interval, percent, plural, short
+from analysis.words import Estimate, bracket, compact, counts, flops, interval, number, percent, plural, short
 
 
 @pytest.mark.parametrize(
@@ -34,3 +35,13 @@ def test_an_interval_over_many_decades_is_said_and_not_printed():
     assert bracket(1.0, math.inf) == "not determined"
     assert counts(Estimate(value=1e5, low=1e-3, high=1e9)) == "not determined"
     assert Estimate(value=1.0, low=0.0, high=2.0).factor == math.inf
+
+
+def test_powers_of_ten_are_short_and_the_endless_has_its_sign():
+    assert [number(x) for x in (8.9473e7, 1.5e-12, 3.25, np.inf)] == ["8.947e7", "1.5e-12", "3.25", "∞"]
+    assert bracket(1.0, math.inf) == "not determined" and bracket(0.0, math.inf) == "[0, ∞]"
+
+
+def test_without_an_interval_the_value_stands_alone():
+    alone = Estimate(value=28412.0, low=math.nan, high=math.nan)
+    assert counts(alone) == "28,400" and interval(alone, ".0f") == "28412" and bracket(math.nan, 1.0) == ""

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from launch import commands, studies
-from launch.commands import FitOptions, LaunchOptions, PlanOptions, StatusOptions, TrainOptions
+from launch.analysis_commands import FitOptions, fit, report
+from launch.commands import LaunchOptions, PlanOptions, StatusOptions, TrainOptions
+from launch.decision_commands import optimum
 
 ROOT = Path(__file__).parents[2]
 
@@ -33,10 +35,10 @@ def test_help_names_every_command_and_study():
         assert word in shown
 
 
-@pytest.mark.parametrize("command", ["plan", "launch", "status", "fit", "report"])
+@pytest.mark.parametrize("command", [commands.plan, commands.launch, commands.status, fit, report, optimum])
 @pytest.mark.parametrize("study", ["demo", "chinchilla", "kaplan"])
 def test_every_command_of_every_study_answers_help(capsys, command, study):
-    shown = shown_by(capsys, getattr(commands, command), study, "--help")
+    shown = shown_by(capsys, command, study, "--help")
     assert "--root" in shown and "--lr" in shown
 
 

@@ -1,0 +1,26 @@
+"""Figures for papers: each is one function from a fit or an analysis to a matplotlib figure.
+from analysis import figures
+figures.residuals(fit).savefig("residuals.pdf")
+"""
+
+from analysis.figures.compare import backtest, methods
+from analysis.figures.compute import isoflop_curves, loss_compute, optimal_size, tokens_per_parameter
+from analysis.figures.fits import curve, intervals, predicted, residuals
+from analysis.figures.plane import loss_surface, next_runs
+from analysis.figures.save import save
+
+__all__ = [
+    "backtest",
+    "curve",
+    "intervals",
+    "isoflop_curves",
+    "loss_compute",
+    "loss_surface",
+    "methods",
+    "next_runs",
+    "optimal_size",
+    "predicted",
+    "residuals",
+    "save",
+    "tokens_per_parameter",
+]

@@ -1,0 +1,243 @@
+"""Fit and report what has been trained, here or elsewhere; the catalogue of laws; the published data sets."""
+
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
+from rich.console import Console
+
+from launch import studies
+from scaling.workspace import Workspace
+
+if TYPE_CHECKING:
+    from analysis.law import Law
+
+console = Console()
+
+Pairs = Annotated[tuple[str, ...], tyro.conf.UseAppendAction]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitOptions:
+    root: Path = Path()
+    """Folder that holds runs/, studies/ and reports/."""
+    law: str = "chinchilla"
+    """What is fitted; `scaling laws` lists them."""
+    column: Pairs = ()
+    """A column that the table calls otherwise, as OURS=THEIRS, such as params=n_params; may be repeated."""
+    where: Pairs = ()
+    """Only rows with this value, as COLUMN=VALUE, such as corpus=web; may be repeated."""
+    drop_incomplete: bool = False
+    """Leave out rows with missing or infinite cells, and list them; otherwise they are an error."""
+    trust_flops: bool = False
+    """Accept FLOPs that are further than a factor 3 from 6 N D."""
+    forecast_flops: float | None = None
+    """Budget to speak about; default: the study's, or ten times the largest run."""
+    bootstrap_seed: int = 0
+    """Of the resampling behind the intervals."""
+    json: bool = False
+    """Print one JSON object, at full precision."""
+
+    @property
+    def workspace(self) -> Workspace:
+        return Workspace(root=self.root)
+
+    def table(self, source: Path) -> Any:
+        """The rows that are asked for, columns renamed."""
+        import pyarrow.compute as pc
+
+        from analysis.tables.read import frame, missing_column
+
+        table = frame(source, dict(_pair("--column", text) for text in self.column))
+        for name, value in (_pair("--where", text) for text in self.where):
+            if name not in table.column_names:
+                raise ValueError(f"--where {name}={value}: {missing_column(name, table.column_names)}")
+            values = table[name]
+            kept = table.filter(pc.equal(pc.cast(values, "string"), value))
+            if not kept.num_rows:
+                some = ", ".join(str(item) for item in pc.unique(values).to_pylist()[:8])
+                raise ValueError(f"--where {name}={value}: no such row; {name} holds {some}")
+            table = kept
+        return table
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportOptions(FitOptions):
+    out: Path | None = None
+    """Folder to write into; default: reports/<name> below the root."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PublishedOptions:
+    folder: Path = Path("../shared/published")
+    """Where the published tables lie."""
+    only: str | None = None
+    """One data set, such as epoch_chinchilla."""
+    write: Path | None = None
+    """Write the result as Markdown, too."""
+
+
+def fit(arguments: list[str]) -> None:
+    """The law from the records of a study, or from a table of runs trained elsewhere."""
+    source, options = source_of("fit", FitOptions, arguments)
+    law = find_law(options.law)
+    if not is_surface(law):
+        found = _fit_table(source, law, options)
+        return print(found.to_json() if options.json else found.summary())
+    from analysis.report.summary import summarise
+
+    analysis, _ = analyse_source(source, options)
+    if options.json:
+        from analysis.report.export import to_json
+
+        return print(json.dumps(to_json(analysis)))
+    console.print(summarise(analysis), markup=False, highlight=False, soft_wrap=True)
+
+
+def report(arguments: list[str]) -> None:
+    """A page with plots, from the records there are, or from a table."""
+    source, options = source_of("report", ReportOptions, arguments)
+    write_report_of(source, options, options.out)
+
+
+def laws(arguments: list[str]) -> None:
+    """The catalogue of laws; with a name, what that law says."""
+    known = catalogue()
+    if arguments:
+        return print(find_law(arguments[0]).doc)
+    width = max(map(len, known))
+    for name, law in known.items():
+        print(f"{name:<{width}}  {law.formula}   columns: {', '.join((*law.columns, law.target))}")
+    print("\nMore are made in Python, with columns of your own: see `help(analysis.laws)`.")
+
+
+def published(arguments: list[str]) -> None:
+    """Fit every published data set by its published procedure, and compare."""
+    options = tyro.cli(PublishedOptions, args=arguments, prog="scaling published", description=published.__doc__)
+    from analysis.published import suite
+    from scaling.record import write_atomic
+
+    if not options.folder.is_dir():
+        raise ValueError(f"--folder {options.folder}: no such folder; give the one that holds epoch_chinchilla.csv")
+    checks = suite.run(options.folder, options.only)
+    if options.write:
+        write_atomic(options.write, suite.markdown(checks))
+    console.print(suite.text(checks), markup=False, highlight=False, soft_wrap=True)
+
+
+def catalogue() -> dict[str, "Law"]:
+    """Every law that needs no settings, by name."""
+    from analysis import laws as package
+    from analysis.law import Law
+
+    return {name: getattr(package, name) for name in package.__all__ if isinstance(getattr(package, name), Law)}
+
+
+def find_law(name: str) -> "Law":
+    """A law of the catalogue; ValueError names those that look like it."""
+    import difflib
+
+    known = catalogue()
+    if name not in known:
+        near = difflib.get_close_matches(name, known, 3)
+        meant = f"; did you mean {' or '.join(near)}?" if near else ";"
+        raise ValueError(f"no law {name!r}{meant} `scaling laws` lists all {len(known)}")
+    return known[name]
+
+
+def is_surface(law: "Law") -> bool:
+    """Whether a law has a frontier: the loss over size and tokens."""
+    return set(law.columns) == {"params", "tokens"} and law.target == "loss"
+
+
+def analyse_source(
+    source: str | Path, options: FitOptions, *, forecast_flops: float | None = None, thorough: bool = False
+) -> tuple[Any, Any]:
+    """Fit a study's records, or a table's runs; returns the analysis and the manifest."""
+    from analysis.analyse import analyse
+    from analysis.tables.table import Manifest, canonical, read_manifest, read_table
+
+    if isinstance(source, Path):
+        table, what = canonical(options.table(source), str(source)), Manifest(name=source.stem)
+    else:
+        path = options.workspace.studies / f"{source}.json"
+        if not path.exists():
+            where = options.workspace.root.absolute()
+            raise ValueError(f"study {source!r} has not been launched in {where}: scaling launch {source}")
+        table, what = read_table(options.workspace.runs), read_manifest(path)
+    found = analyse(
+        table, law=find_law(options.law), forecast_flops=forecast_flops or options.forecast_flops,
+        manifest=what,
+        seed=options.bootstrap_seed, drop_incomplete=options.drop_incomplete, trust_flops=options.trust_flops,
+        thorough=thorough,
+    )  # fmt: skip
+    return found, what
+
+
+def write_report_of(source: str | Path, options: FitOptions, out: Path | None = None) -> None:
+    """Analyse thoroughly, write the report, print the result and where the page is."""
+    from analysis.report.fit_report import write_fit_report
+    from analysis.report.report import write_report
+    from analysis.report.summary import summarise
+
+    law = find_law(options.law)
+    if not is_surface(law):
+        found, name = _fit_table(source, law, options), Path(source).stem
+        page = write_fit_report(name, found, out or options.workspace.reports / f"{name}-{options.law}")
+        said = found.summary()
+    else:
+        analysis, what = analyse_source(source, options, thorough=True)
+        page = write_report(what, analysis, out or options.workspace.reports / what.name)
+        said = summarise(analysis)
+    console.print(said, markup=False, highlight=False, soft_wrap=True)
+    console.print(f"\nreport: {page}", soft_wrap=True, highlight=False)
+
+
+def _fit_table(source: str | Path, law: "Law", options: FitOptions) -> Any:
+    """A law of other columns than size and tokens, fitted to a table."""
+    import numpy as np
+    import pyarrow as pa
+
+    from analysis.fit import fit as fit_law
+    from analysis.tables.read import numbers
+
+    if not isinstance(source, Path):
+        raise ValueError(f"--law {options.law} needs a table with columns {', '.join((*law.columns, law.target))}")
+    table = options.table(source)
+    if options.drop_incomplete:
+        needed = [numbers(table, name).reshape(table.num_rows, -1) for name in (*law.columns, law.target)]
+        whole = np.isfinite(np.concatenate(needed, axis=1)).all(1)
+        if not whole.all():
+            print(f"{(~whole).sum()} of {len(whole)} rows are incomplete and left out", file=sys.stderr)
+        table = table.filter(pa.array(whole))
+    return fit_law(law, table)
+
+
+def _pair(option: str, text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals or not name or not value:
+        raise ValueError(f"{option} {text}: write NAME=VALUE")
+    return name, value
+
+
+def source_of(command: str, options: type, arguments: list[str]) -> tuple[str | Path, Any]:
+    """A study's name or a table's path, and the options."""
+    first = arguments[0] if arguments else ""
+    if first and not first.startswith("-") and (Path(first).exists() or _looks_like_a_path(first)):
+        if not Path(first).exists():
+            raise ValueError(f"{first}: no such file or folder; studies are {', '.join(studies.names())}")
+        return Path(first), tyro.cli(options, args=arguments[1:], prog=f"scaling {command} TABLE")
+    if not first or first.startswith("-"):
+        raise ValueError(
+            f"which study or table? A study is one of: {', '.join(studies.names())}; "
+            "a table is a .csv, .parquet or .jsonl file, or a folder of runs. Then --help shows the options"
+        )
+    parsed, study = studies.parse(first, options, arguments[1:], prog=f"scaling {command}")
+    return study.name, parsed
+
+
+def _looks_like_a_path(text: str) -> bool:
+    return "/" in text or "." in text
