@@ -1,6 +1,7 @@
 """Everything a study's runs say, in one call; what cannot be done is said, and hides nothing else."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -71,6 +72,7 @@ def analyse(
     drop_incomplete: bool = False,
     trust_flops: bool = False,
     thorough: bool = False,
+    forms: Sequence[Law] | None = None,
 ) -> Analysis:
     """Select the usable runs, fit both ways, and forecast.
 
@@ -78,29 +80,30 @@ def analyse(
     the manifest's, else ten times the largest run. seed: of the bootstrap. The
     same table and seed give the same result. drop_incomplete, trust_flops: see
     `analysis.tables.selection`. thorough: all methods side by side,
-    the back-test of several laws, and the runs to train next; some seconds more.
+    the back-test of several laws (`forms`), and the runs to train next; some seconds more.
     """
     selection = select(table, manifest, drop_incomplete=drop_incomplete, trust_flops=trust_flops)
     runs = selection.table
     not_done: list[NotDone] = []
-    surface = _attempt("surface fit", not_done, lambda: fit_surface(runs, law, seed=seed, draws=draws))
-    minima = _attempt("isoFLOP minima", not_done, lambda: isoflop(runs, draws=draws, seed=seed))
-    if minima and minima.params is None:
-        reason = (
-            f"{len(minima.usable)} of {plural(len(minima.minima), 'budget')} have a usable minimum; a power law needs 2"
-        )
-        not_done.append(NotDone(part="isoFLOP power law", reason=reason))
-    ahead = trend = target = None
-    if runs.num_rows:
-        largest = float(column(runs, "flops").max())
-        target = forecast_flops or (manifest and manifest.forecast_flops) or REACH * largest
-        trend = minima.loss.at(target) if minima and minima.loss else None
-        ahead = _attempt("forecast", not_done, lambda: _forecast(surface, target, largest))
-    methods, tested, next_runs = (), None, None
-    if thorough and runs.num_rows:
-        methods = _attempt("methods", not_done, lambda: _methods(runs, surface, target, seed, draws)) or ()
-        tested = _attempt("back-test", not_done, lambda: backtest(runs))
-        next_runs = _attempt("next runs", not_done, lambda: _recommend(runs, surface, target))
+    with ThreadPoolExecutor(1) as beside:
+        # The back-test compiles laws of its own for most of its time: beside the rest it takes little more.
+        pending = beside.submit(backtest, runs, forms) if thorough and runs.num_rows else None
+        surface = _attempt("surface fit", not_done, lambda: fit_surface(runs, law, seed=seed, draws=draws))
+        minima = _attempt("isoFLOP minima", not_done, lambda: isoflop(runs, draws=draws, seed=seed))
+        if minima and minima.params is None:
+            usable = f"{len(minima.usable)} of {plural(len(minima.minima), 'budget')} have a usable minimum"
+            not_done.append(NotDone(part="isoFLOP power law", reason=f"{usable}; a power law needs 2"))
+        ahead = trend = target = None
+        if runs.num_rows:
+            largest = float(column(runs, "flops").max())
+            target = forecast_flops or (manifest and manifest.forecast_flops) or REACH * largest
+            trend = minima.loss.at(target) if minima and minima.loss else None
+            ahead = _attempt("forecast", not_done, lambda: _forecast(surface, target, largest))
+        methods, tested, next_runs = (), None, None
+        if pending:
+            methods = _attempt("methods", not_done, lambda: _methods(runs, surface, target, seed, draws)) or ()
+            next_runs = _attempt("next runs", not_done, lambda: _recommend(runs, surface, target))
+            tested = _attempt("back-test", not_done, pending.result)
     return Analysis(
         selection=selection,
         surface=surface,

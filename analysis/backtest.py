@@ -43,7 +43,6 @@ from analysis.words import percent, plural
 # n rows, m dropped rows, P parameters.
 
 DROP = (1, 2, 3)
-MANY_ROWS = 30  # from which a law of nine parameters is compared as well
 LARGE = 384  # rows from which starts are screened: only the best go on to the end
 SCREENED = (40, 8)  # iterations of all starts, and how many of them go on
 AT_ONCE = 2  # laws fitted at the same time: compiling one leaves a core idle
@@ -133,12 +132,19 @@ class Backtest:
         return "\n".join([*lines, *(f"  {note.name}: {note.text}" for note in self.notes)])
 
 
-def default_laws(table: pa.Table) -> tuple[Law, ...]:
-    """What is compared when nothing else is said; with more than 30 runs also a law of nine parameters."""
-    few = (catalogue.chinchilla, catalogue.kernel, catalogue.kaplan_offset)
-    if table.num_rows <= MANY_ROWS:
-        return few
-    return (*few, catalogue.farseer.fix(N_0=float(np.exp(np.log(column(table, "params")).mean()))))
+def default_laws() -> tuple[Law, ...]:
+    """What is compared when nothing else is said.
+
+    Chinchilla's form comes last: whoever fits it beside this has compiled it by then.
+    """
+    return catalogue.kernel, catalogue.kaplan_offset, catalogue.chinchilla
+
+
+def settled(law: Law, table: pa.Table) -> Law:
+    """Farseer's size of reference at the middle of the table: its own is far from a small study's."""
+    if law is not catalogue.farseer:
+        return law
+    return law.fix(N_0=float(np.exp(np.log(column(table, "params")).mean())))
 
 
 def backtest(
@@ -150,7 +156,7 @@ def backtest(
     when None. Intervals are those of one new run, by curvature: they hold if the law does.
     Raises ValueError when no level can be dropped.
     """
-    laws = default_laws(table) if laws is None else tuple(laws)
+    laws = default_laws() if laws is None else tuple(settled(law, table) for law in laws)
     _check_laws(laws)
     parts = levels(table)
     possible = [k for k in sorted(set(drop)) if 0 < k < len(parts)]

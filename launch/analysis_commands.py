@@ -68,6 +68,8 @@ class FitOptions:
 class ReportOptions(FitOptions):
     out: Path | None = None
     """Folder to write into; default: reports/<name> below the root."""
+    forms: tuple[str, ...] = ()
+    """Laws to compare on held-out budgets; default: chinchilla kernel kaplan_offset."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +102,7 @@ def fit(arguments: list[str]) -> None:
 def report(arguments: list[str]) -> None:
     """A page with plots, from the records there are, or from a table."""
     source, options = source_of("report", ReportOptions, arguments)
-    write_report_of(source, options, options.out)
+    write_report_of(source, options, options.out, options.forms)
 
 
 def laws(arguments: list[str]) -> None:
@@ -154,7 +156,12 @@ def is_surface(law: "Law") -> bool:
 
 
 def analyse_source(
-    source: str | Path, options: FitOptions, *, forecast_flops: float | None = None, thorough: bool = False
+    source: str | Path,
+    options: FitOptions,
+    *,
+    forecast_flops: float | None = None,
+    thorough: bool = False,
+    forms: tuple[str, ...] = (),
 ) -> tuple[Any, Any]:
     """Fit a study's records, or a table's runs; returns the analysis and the manifest."""
     from analysis.analyse import analyse
@@ -172,12 +179,14 @@ def analyse_source(
         table, law=find_law(options.law), forecast_flops=forecast_flops or options.forecast_flops,
         manifest=what,
         seed=options.bootstrap_seed, drop_incomplete=options.drop_incomplete, trust_flops=options.trust_flops,
-        thorough=thorough,
+        thorough=thorough, forms=[find_law(name) for name in forms] or None,
     )  # fmt: skip
     return found, what
 
 
-def write_report_of(source: str | Path, options: FitOptions, out: Path | None = None) -> None:
+def write_report_of(
+    source: str | Path, options: FitOptions, out: Path | None = None, forms: tuple[str, ...] = ()
+) -> None:
     """Analyse thoroughly, write the report, print the result and where the page is."""
     from analysis.report.fit_report import write_fit_report
     from analysis.report.report import write_report
@@ -189,7 +198,7 @@ def write_report_of(source: str | Path, options: FitOptions, out: Path | None = 
         page = write_fit_report(name, found, out or options.workspace.reports / f"{name}-{options.law}")
         said = found.summary()
     else:
-        analysis, what = analyse_source(source, options, thorough=True)
+        analysis, what = analyse_source(source, options, thorough=True, forms=forms)
         page = write_report(what, analysis, out or options.workspace.reports / what.name)
         said = summarise(analysis)
     console.print(said, markup=False, highlight=False, soft_wrap=True)

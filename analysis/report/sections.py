@@ -135,7 +135,8 @@ def next_section(analysis: Analysis, figure: str) -> str:
         f"For the sharpest answer about the {what} at {flops(advice.target_flops)} FLOPs, within a budget of "
         f"{flops(advice.budget)} FLOPs: {plural(len(advice.runs), 'run')} for {flops(advice.cost)} FLOPs."
     )
-    more = "".join(paragraph(str(note), "muted") for note in advice.notes)
+    notes = (*advice.notes, "these intervals go by curvature, to be compared with each other; the bootstrap's is above")
+    more = "".join(paragraph(note[0].upper() + note[1:] + ".", "muted") for note in notes)
     return section("Runs to train next", said + table_html(head, rows) + numbers + more + figure)
 
 

@@ -5,7 +5,7 @@ import pyarrow as pa
 import pytest
 
 from analysis import laws
-from analysis.backtest import backtest, default_laws
+from analysis.backtest import backtest, default_laws, settled
 from analysis.losses import squared
 from analysis.tables.table import canonical
 
@@ -157,9 +157,15 @@ def test_laws_of_several_targets_or_of_one_name_are_refused():
         backtest(world(), [laws.chinchilla, laws.chinchilla.fix(E=1.7)])
 
 
-def test_at_least_three_forms_are_compared_and_more_with_more_runs():
-    assert [law.name for law in default_laws(world(levels=4))] == ["chinchilla", "kernel", "kaplan offset"]
-    assert [law.name for law in default_laws(world())][3:] == ["farseer"]
+def test_at_least_three_forms_are_compared():
+    assert [law.name for law in default_laws()] == ["kernel", "kaplan offset", "chinchilla"]
+
+
+def test_farseers_size_of_reference_is_that_of_the_table():
+    table = world()
+    middle = np.exp(np.log(table["params"].to_numpy()).mean())
+    assert settled(laws.farseer, table).fixed["N_0"] == pytest.approx(middle)
+    assert settled(laws.chinchilla, table) is laws.chinchilla
 
 
 def test_the_table_has_a_row_a_trial(true_chinchilla):
