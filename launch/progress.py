@@ -57,7 +57,7 @@ class Progress:
         self.note(f"{task.run_id} failed ({message}); it will be tried once more")
 
     def note(self, text: str) -> None:
-        self._console.print(text, markup=False, highlight=False)
+        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def refresh(self) -> None:
         if self._live and time.monotonic() - self._refreshed > REFRESH_SECONDS:
