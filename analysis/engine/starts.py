@@ -82,14 +82,12 @@ def project(law: Law, natural_RP: np.ndarray, columns: Columns, target: np.ndarr
     rest = natural_RP.copy()
     rest[:, linear] = 0.0
     rest, count = np.unique(rest, axis=0, return_counts=True)
-    zero_Rn = natural_values(law.form, rest, columns)
-    basis = []
-    for index in linear:
-        one = rest.copy()
-        one[:, index] = 1.0
-        basis.append(natural_values(law.form, one, columns) - zero_Rn)
+    probes = np.repeat(rest[None], len(linear) + 1, axis=0)
+    for k, index in enumerate(linear, start=1):
+        probes[k, :, index] = 1.0
+    zero_Rn, *ones = natural_values(law.form, probes.reshape(-1, rest.shape[1]), columns).reshape(*probes.shape[:2], -1)
     weight = root / target if law.in_log else root
-    basis_RKn = np.stack(basis, axis=1) * weight
+    basis_RKn = (np.stack(ones, axis=1) - zero_Rn[:, None]) * weight
     goal_Rn = (target - zero_Rn) * weight
     positive = np.array([law.parameters[names[i]].log for i in linear])
     solved = _least_squares(basis_RKn, goal_Rn, positive)
