@@ -296,7 +296,7 @@ def _notes(
             f"{able.cooldown:.0%} of its tokens; {known.share:.0%} of the noise's variance is taken for the trunk's"
             + (" (assumed: no two runs so far share a trunk)" if known.assumed else "")
         )
-    beyond = [short(run.params) for run in found.runs if run.params > 1.01 * largest]
+    beyond = dict.fromkeys(short(run.params) for run in found.runs if run.params > 1.01 * largest)
     if beyond:
         notes.append(f"larger than any size trained so far: {', '.join(beyond)}; the law is taken to hold there")
     if found.cost < SPENT * found.budget:

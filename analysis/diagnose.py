@@ -113,12 +113,16 @@ def _leverage(fit: FitResult) -> list[Doubt]:
     steering = np.flatnonzero((share > HIGH_LEVERAGE) & (share > typical))
     outlying = np.flatnonzero((weighted > OUTLIER) & (share > typical))
     found = []
-    for rows, why in ((steering, "decide some parameter almost alone"), (outlying, "lie far off and steer the fit")):
+    for rows, one, many in (
+        (steering, "decides some parameter almost alone", "decide some parameter almost alone"),
+        (outlying, "lies far off and steers the fit", "lie far off and steer the fit"),
+    ):
         if len(rows):
             order = rows[np.argsort(-share[rows], kind="stable")]
             named = ", ".join(fit.rows.ids[i] for i in order[:MOST_NAMED])
             more = f" and {len(order) - MOST_NAMED} more" if len(order) > MOST_NAMED else ""
-            text = f"{plural(len(order), 'run')} {why}: {named}{more}; repeat them, or fit without them and compare"
+            said = f"{plural(len(order), 'run')} {one if len(order) == 1 else many}: {named}{more}"
+            text = f"{said}; train again, or fit without, and compare"
             found.append(Doubt(name="leverage", text=text))
     return found
 

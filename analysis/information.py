@@ -24,6 +24,7 @@ from analysis.result import FitResult
 
 RANGE = (0.3, 3.0)  # of the sizes and of the tokens per parameter so far
 USUAL = (0.05, 0.95)  # quantiles of the tokens per parameter: one odd run does not widen the range
+APART_TOKENS = 1.25  # least ratio of the tokens of two runs of one size
 SIZES, COUNTS = 12, 14  # of the grid of candidates
 ASSUMED_SHARE = 0.5  # of the noise's variance, common to a trunk, when no two runs so far share one
 LEAST = 1e-14  # singular value, relative, below which a direction counts as open
@@ -116,10 +117,12 @@ def candidates(
             f"that the runs so far speak for costs {(each * least).min():.3g}: raise the budget"
         )
     grid = np.geomspace(least[usable], most[usable], COUNTS, axis=1)
-    index = np.repeat(usable, COUNTS)
-    return Candidates(
-        params=sizes[index], tokens=grid.ravel(), flops=each[index] * grid.ravel(), size=index, cooldown=cooldown
-    )
+    # Two cooldowns of one trunk at nearly the same place would be nearly the same run.
+    steps = np.log(most[usable] / least[usable]) / (COUNTS - 1)
+    stride = np.ceil(np.log(APART_TOKENS) / np.maximum(steps, 1e-12))
+    apart = np.arange(COUNTS) % stride[:, None] == 0
+    index, tokens = np.repeat(usable, COUNTS)[apart.ravel()], grid[apart]
+    return Candidates(params=sizes[index], tokens=tokens, flops=each[index] * tokens, size=index, cooldown=cooldown)
 
 
 def cost(able: Candidates, sets_Sk: np.ndarray) -> np.ndarray:
