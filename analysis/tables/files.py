@@ -58,7 +58,10 @@ def array(values: list[Any]) -> pa.Array:
     try:
         return pa.array(values)
     except (pa.ArrowException, TypeError, OverflowError):
-        pass  # several kinds, or integers beyond 64 bits
+        return _of_several_kinds(values)  # or integers beyond 64 bits
+
+
+def _of_several_kinds(values: list[Any]) -> pa.Array:
     try:
         return pa.array([_number(value) for value in values], pa.float64())
     except ValueError:

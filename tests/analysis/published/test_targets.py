@@ -64,10 +64,11 @@ def test_published_logarithms_become_natural_values():
 
 
 @pytest.mark.slow
-def test_the_whole_suite_misses_nothing_but_a_point_that_is_no_optimum(published):
+def test_the_whole_suite_misses_nothing_but_two_points_that_are_no_optimum(published):
     checks = suite.run(published.folder)
     missed = [check for check in checks if check.verdict == MISSED]
-    assert {check.fit for check in missed} == {epoch.ALL_RUNS}
+    stopped = "parameters, lr_ablation_hot_sampled_like_chinchilla, with embeddings, delta 0.001, refitted"
+    assert {check.fit for check in missed} == {epoch.ALL_RUNS, stopped}
     assert all(check.reason for check in checks if check.verdict != MET)
     assert len(suite.tables(checks)) == len(suite.DATASETS)
     assert len(checks) > 600
