@@ -48,7 +48,6 @@ STEP = 1e-4  # of theta, for the slope of a decision
 DRAWS = 200
 APART = 1.3  # ratio of the simulated to the expected width from which a note is made
 SPENT = 0.8  # of the budget, below which it is said why the rest is left
-MUCH = 0.5  # of the largest decrease that one run can bring: what the most helpful run brings at least
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,46 +139,6 @@ def recommend(
         before=before, after=after, simulated=simulated, notes=(),
     )  # fmt: skip
     return replace(found, notes=_notes(found, fit, known, able, float(numbers(runs, "params").max())))
-
-
-def most_helpful(fit: FitResult, kappa: Kappa, parameter: str, held: Mapping[str, float] | None = None) -> NextRun:
-    """The single run that tells most about one parameter for its price.
-
-    Candidates cost no more than the dearest run of the fit. Of those that bring at least half of the
-    largest decrease of the parameter's variance, it is the one with most decrease a FLOP:
-    without that bound a run too small to matter would win.
-    """
-    law = fit.law
-    if parameter not in law.names or parameter in law.fixed:
-        free = [name for name in law.names if name not in law.fixed]
-        raise ValueError(f"most_helpful({parameter!r}): not a free parameter of {law.name}; it has {', '.join(free)}")
-    if parameter in fit.at_bound:
-        raise ValueError(
-            f"most_helpful({parameter!r}): it ran to the edge of what is allowed, where slopes do not tell what a run "
-            "would bring; hold it at a value or take a simpler law"
-        )
-    missing = [name for name in ("params", "tokens") if name not in fit.rows.columns]
-    if missing:
-        raise ValueError(f"most_helpful: {law.name} has no column {missing[0]}, so runs cannot be proposed for it")
-    check_columns(law, held or {})
-    params, tokens = fit.rows.columns["params"], fit.rows.columns["tokens"]
-    dearest = float((kappa(np.log(params)) * params * tokens).max())
-    able = candidates(params, tokens, kappa, dearest, sizes=None, cooldown=1.0)
-    known = information(fit)
-    rows = known.rows(law, fit.theta, columns_of(law, able.params, able.tokens, able.flops, held or {}))
-    goal = known.direction(np.array([float(name == parameter) for name in law.names]))
-    each = np.arange(len(rows))[:, None]
-    before = known.variance(rows, goal, able, np.zeros((1, 0), int))[0]
-    after = known.variance(rows, goal, able, each)
-    drop = before - after
-    best = int(np.where(drop >= MUCH * drop.max(), drop / able.flops, -np.inf).argmax())
-    return NextRun(
-        params=float(able.params[best]),
-        tokens=float(able.tokens[best]),
-        flops=float(able.flops[best]),
-        cost=float(able.flops[best]),
-        why=f"it would make the interval of {parameter} {np.sqrt(before / after[best]):.2g} times as narrow",
-    )
 
 
 def decide(

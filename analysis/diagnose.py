@@ -82,6 +82,8 @@ def _search(fit: FitResult) -> list[Doubt]:
 def _identified(fit: FitResult) -> list[Doubt]:
     found = []
     for name in unidentified(fit):
+        if name in fit.at_bound:
+            continue  # said already; there slopes do not tell what a run would bring
         run = helpful_run(fit, name)
         where = ", ".join(f"{column} {short(value)}" for column, value in run.items())
         found.append(

@@ -15,7 +15,7 @@ import pyarrow as pa
 from scipy.special import fdtrc, stdtrit
 
 from analysis.doubt import Doubt
-from analysis.isoflop import groups
+from analysis.isoflop import levels
 from analysis.result import FitResult
 from analysis.tables.table import column
 from analysis.words import flops, percent, plural
@@ -26,7 +26,6 @@ CELL += ("batch", "lr", "schedule")
 LARGE_RATIO = 2.0  # residual scale over seed noise, beyond which the form is doubted
 LEAST_FREEDOM = 2  # of the repeats, to judge a single budget by them
 LEAST_RUNS = 3  # whose mean is judged
-MOST_LEVELS = 12  # with more budgets than this, compute is cut into MOST_LEVELS equal parts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,12 +148,8 @@ def seed_noise(table: pa.Table) -> SeedNoise | None:
 
 
 def _levels(table: pa.Table) -> list[np.ndarray]:
-    """Rows of each budget, smallest first; equal parts of the range of compute where there are many budgets."""
-    rows = list(groups(table).values())
-    if len(rows) > MOST_LEVELS:
-        logs = np.log(column(table, "flops"))
-        part = np.minimum(((logs - logs.min()) / np.ptp(logs) * MOST_LEVELS).astype(int), MOST_LEVELS - 1)
-        rows = [np.flatnonzero(part == i) for i in np.unique(part)]
+    """Rows of each level of compute, smallest first; the last holds enough runs to be judged."""
+    rows = levels(table)
     while len(rows) > 1 and len(rows[-1]) < LEAST_RUNS:
         rows[-2:] = [np.concatenate(rows[-2:])]
     return rows

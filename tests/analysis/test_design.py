@@ -4,12 +4,11 @@ import numpy as np
 import pytest
 
 from analysis.bootstrap import Bootstrap
-from analysis.design import most_helpful, recommend
+from analysis.design import recommend
 from analysis.engine.evaluate import linearise
 from analysis.fit import fit
 from analysis.frontier import columns_of, constant, measure_kappa
 from analysis.information import best_set, candidates, cost, information
-from analysis.laws.curves import power_law
 from analysis.laws.pretraining import chinchilla
 from analysis.losses import huber, squared
 from analysis.noise import estimate
@@ -157,17 +156,6 @@ def test_sizes_are_kept_to_and_what_is_new_is_said(fitted, study, kappa):
     assert any(run.cost < run.flops for run in found.runs)
 
 
-def test_a_single_run_that_helps_most_is_named(fitted, kappa):
-    run = most_helpful(fitted, kappa, "E")
-    assert run.cost <= 3.3e11 and "interval of E" in run.why  # the dearest run so far
-    assert run.flops == pytest.approx(kappa(np.log(np.array([run.params])))[0] * run.params * run.tokens)
-
-
-def test_a_parameter_at_its_bound_is_refused(fitted, kappa):
-    with pytest.raises(ValueError, match="ran to the edge"):
-        most_helpful(replace(fitted, at_bound=("E",)), kappa, "E")
-
-
 def test_a_law_without_an_optimum_at_the_target_is_refused(fitted, study, kappa):
     steep = replace(fitted, theta=np.array([0.0, 9.0, 3.0, 300.0, 0.001]))
     with pytest.raises(ValueError, match="no optimum at 1e"):
@@ -185,8 +173,3 @@ def test_questions_that_cannot_be_are_refused(fitted, study, kappa):
             recommend(fitted, study, kappa, BUDGET, **{"target_flops": TARGET, **options})
     with pytest.raises(ValueError, match="raise the budget"):
         recommend(fitted, study, kappa, 1e6, target_flops=TARGET)
-    with pytest.raises(ValueError, match="not a free parameter"):
-        most_helpful(fitted, kappa, "gamma")
-    line = fit(power_law("loss", "tokens"), study, squared())
-    with pytest.raises(ValueError, match="no column params"):
-        most_helpful(line, kappa, "a")

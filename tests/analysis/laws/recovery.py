@@ -33,6 +33,11 @@ class Coverage:
         low, high = (bdtrik(q, self.repetitions, LEVEL) for q in (tail, 1 - tail))
         return int(np.ceil(low)), int(np.ceil(high))
 
+    def check(self) -> None:
+        """Every parameter's intervals hold the truth as often as they should, and both searches end at one optimum."""
+        assert not self.outside(), (self.hits, self.band)
+        assert self.gap < 1e-9  # relative, of the objective
+
     def outside(self) -> dict[str, int]:
         low, high = self.band
         return {name: count for name, count in self.hits.items() if not low <= count <= high}
