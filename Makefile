@@ -4,17 +4,22 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
+PARITY := .venv/parity
 
-.PHONY: demo test test-slow lint format constraints clean
+.PHONY: demo test test-slow parity lint format constraints clean
 
 demo: $(READY)
 	$(BIN)/scaling launch demo
 
 test: $(READY) lint
-	$(BIN)/python -m pytest -m "not slow" -n auto --dist loadfile
+	$(BIN)/python -m pytest -m "not slow and not parity" -n auto --dist loadfile
 
 test-slow: $(READY)
 	$(BIN)/python -m pytest -m slow --timeout 3600
+
+# Beside the reference implementations: transformers and the CPU build of PyTorch, 1 GB more.
+parity: $(PARITY)
+	$(BIN)/python -m pytest -m parity -n auto --dist loadfile
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -32,9 +37,13 @@ $(READY): setup.cfg pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $(READY)
 
+$(PARITY): $(READY)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,hf]'
+	@touch $(PARITY)
+
 # Pins for every supported Python at once, after a change of dependencies in setup.cfg.
 constraints:
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 setup.cfg --extra dev -o constraints.txt
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 setup.cfg --extra dev --extra hf -o constraints.txt
 
 clean:
 	rm -rf .venv .cache

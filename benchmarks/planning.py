@@ -23,7 +23,7 @@ from pathlib import Path
 from benchmarks.train_cpu import command, machine, save
 from launch.show_plan import to_json
 from launch.status import states
-from scaling.config import DataConfig, ModelConfig, Placement, RunConfig, run_id
+from scaling.config import DataConfig, Placement, RunConfig, TransformerConfig, run_id
 from scaling.outcome import record_of
 from scaling.plan import Study, branches, chain, price
 from scaling.provenance import provenance
@@ -76,7 +76,7 @@ def study_of(runs: int) -> Study:
     """Trunks of ten sizes on as many seeds as it takes, each with nine branches."""
     data = DataConfig(content="0" * 64)  # as if prepared: nothing is read
 
-    def run_of(model: ModelConfig, seed: int) -> RunConfig:
+    def run_of(model: TransformerConfig, seed: int) -> RunConfig:
         return RunConfig(model=model, data=data, tokens=16 * model.context, batch=16, seed=seed)
 
     step = 16 * 128

@@ -35,14 +35,14 @@ from typing import Any
 
 from launch.devices import Slot
 from launch.pool import _environment
-from scaling.config import DataConfig, ModelConfig, RunConfig
+from scaling.config import DataConfig, RunConfig, TransformerConfig
 from scaling.counts import flops_per_token, params
 from scaling.workspace import Workspace
 
 HERE = Path(__file__).parent
 SHAPES = {
-    "d64": ModelConfig(vocab=512, dim=64, layers=4, heads=4, context=128),
-    "d256": ModelConfig(vocab=2048, dim=256, layers=6, heads=8, context=128),
+    "d64": TransformerConfig(vocab=512, dim=64, layers=4, heads=4, context=128),
+    "d256": TransformerConfig(vocab=2048, dim=256, layers=6, heads=8, context=128),
 }
 BATCH = 16
 STEPS = {"d64": 40, "d256": 5}  # of one timed stretch: two to four seconds
@@ -188,7 +188,7 @@ def measure(shape: str, root: Path, core: int | None) -> dict[str, Any]:
     return {"peer": peer, "step_seconds": seconds, "tokens_per_second": tokens / statistics.median(seconds)}
 
 
-def _batches(model: ModelConfig, root: Path) -> Iterator[Any]:
+def _batches(model: TransformerConfig, root: Path) -> Iterator[Any]:
     """Endless batches: the store's, made when asked for, or eight random ones in turn."""
     import numpy as np
 
@@ -208,7 +208,7 @@ def _batches(model: ModelConfig, root: Path) -> Iterator[Any]:
         yield made[step % len(made)]
 
 
-def has_store(model: ModelConfig, root: Path) -> bool:
+def has_store(model: TransformerConfig, root: Path) -> bool:
     from scaling.data.prepare import pinned
 
     return pinned(DataConfig(vocab=model.vocab), root) is not None

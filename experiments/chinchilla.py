@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from scaling.config import DataConfig, ModelConfig, OptimConfig, RunConfig
+from scaling.config import DataConfig, OptimConfig, RunConfig, TransformerConfig
 from scaling.plan import Study, chain, isoflop, repeated
 from scaling.sizes import Ladder, models, peak_lr
 
@@ -32,7 +32,7 @@ def study(
     seeds: on two cells of the smallest budget's middle size, to measure the noise
     """
 
-    def run_of(model: ModelConfig) -> RunConfig:
+    def run_of(model: TransformerConfig) -> RunConfig:
         optim = OptimConfig(lr=peak_lr(lr, model.dim))
         return RunConfig(model=model, data=data, tokens=batch * context, batch=batch, optim=optim, precision=precision)
 

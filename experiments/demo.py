@@ -1,6 +1,6 @@
 """How should a small budget be split between parameters and tokens? Minutes on a laptop."""
 
-from scaling.config import DataConfig, ModelConfig, OptimConfig, RunConfig
+from scaling.config import DataConfig, OptimConfig, RunConfig, TransformerConfig
 from scaling.plan import Study, chain, isoflop, repeated
 from scaling.sizes import models, peak_lr
 
@@ -26,7 +26,7 @@ def study(
     seed: of initialisation and data order; the repeated cells use the next one
     """
 
-    def run_of(model: ModelConfig) -> RunConfig:
+    def run_of(model: TransformerConfig) -> RunConfig:
         optim = OptimConfig(lr=peak_lr(lr, model.dim))
         return RunConfig(model=model, data=data, tokens=BATCH * CONTEXT, batch=BATCH, optim=optim, seed=seed)
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Literal
 
-from scaling.config import DataConfig, ModelConfig, OptimConfig, RunConfig
+from scaling.config import DataConfig, OptimConfig, RunConfig, TransformerConfig
 from scaling.counts import train_flops
 from scaling.plan import Cell, Study, branches, chain, round_tokens
 from scaling.sizes import Ladder, models, peak_lr
@@ -42,7 +42,7 @@ def study(
             for seed in range(seeds if index < 2 else 1):
                 yield from branches(_run(model, seed), [round_tokens(count, batch * context) for count in tokens])
 
-    def _run(model: ModelConfig, seed: int) -> RunConfig:
+    def _run(model: TransformerConfig, seed: int) -> RunConfig:
         optim = OptimConfig(lr=peak_lr(lr, model.dim))
         return RunConfig(
             model=model,

@@ -13,7 +13,9 @@ from launch import studies
 from scaling.workspace import Workspace
 
 if TYPE_CHECKING:
+    from analysis.comparison import Comparison
     from analysis.law import Law
+    from analysis.tables.table import Manifest
 
 console = Console()
 
@@ -85,6 +87,8 @@ class PublishedOptions:
 def fit(arguments: list[str]) -> None:
     """The law from the records of a study, or from a table of runs trained elsewhere."""
     source, options = source_of("fit", FitOptions, arguments)
+    if compares_arms(source, options):
+        return _fit_arms(str(source), options)
     law = find_law(options.law)
     if not is_surface(law):
         found = _fit_table(source, law, options)
@@ -165,16 +169,17 @@ def analyse_source(
 ) -> tuple[Any, Any]:
     """Fit a study's records, or a table's runs; returns the analysis and the manifest."""
     from analysis.analyse import analyse
-    from analysis.tables.table import Manifest, canonical, read_manifest, read_table
+    from analysis.tables.table import Manifest, canonical, read_table
 
     if isinstance(source, Path):
         table, what = canonical(options.table(source), str(source)), Manifest(name=source.stem)
     else:
-        path = options.workspace.studies / f"{source}.json"
-        if not path.exists():
-            where = options.workspace.root.absolute()
-            raise ValueError(f"study {source!r} has not been launched in {where}: scaling launch {source}")
-        table, what = read_table(options.workspace.runs), read_manifest(path)
+        table, what = read_table(options.workspace.runs), manifest_of(source, options)
+        if what.arms:
+            raise ValueError(
+                f"study {source!r} compares arms ({', '.join(what.arms)}), and one law over all of them means nothing; "
+                f"take one from its report: {options.workspace.reports / source}/table.csv --where arm=NAME"
+            )
     found = analyse(
         table, law=find_law(options.law), forecast_flops=forecast_flops or options.forecast_flops,
         manifest=what,
@@ -188,6 +193,8 @@ def write_report_of(
     source: str | Path, options: FitOptions, out: Path | None = None, forms: tuple[str, ...] = ()
 ) -> None:
     """Analyse thoroughly, write the report, print the result and where the page is."""
+    if compares_arms(source, options):
+        return _report_arms(str(source), options, out)
     from analysis.report.fit_report import write_fit_report
     from analysis.report.report import write_report
     from analysis.report.summary import summarise
@@ -202,6 +209,61 @@ def write_report_of(
         page = write_report(what, analysis, out or options.workspace.reports / what.name)
         said = summarise(analysis)
     console.print(said, markup=False, highlight=False, soft_wrap=True)
+    console.print(f"\nreport: {page}", soft_wrap=True, highlight=False)
+
+
+def manifest_of(study: str, options: FitOptions) -> "Manifest":
+    """What a launched study set out to do; ValueError where it was not launched here."""
+    from analysis.tables.table import read_manifest
+
+    path = options.workspace.studies / f"{study}.json"
+    if not path.exists():
+        where = options.workspace.root.absolute()
+        raise ValueError(f"study {study!r} has not been launched in {where}: scaling launch {study}")
+    return read_manifest(path)
+
+
+def compares_arms(source: str | Path, options: FitOptions) -> bool:
+    """Whether this is a study whose runs are compared as arms."""
+    if isinstance(source, Path) or not manifest_of(source, options).arms:
+        return False
+    if options.law != FitOptions().law:
+        raise ValueError(
+            f"--law {options.law}: study {source!r} compares arms by power laws of their own; for another law, "
+            f"scaling arms {options.workspace.reports / source}/table.csv --by arm --law {options.law}"
+        )
+    return True
+
+
+def compare_study(study: str, options: FitOptions) -> tuple["Comparison", "Manifest"]:
+    """The arms of a launched study side by side, and its manifest."""
+    from analysis.comparison import compare_arms
+    from analysis.tables.table import read_table
+
+    what = manifest_of(study, options)
+    found = compare_arms(
+        read_table(options.workspace.runs), what, seed=options.bootstrap_seed,
+        drop_incomplete=options.drop_incomplete, trust_flops=options.trust_flops,
+    )  # fmt: skip
+    return found, what
+
+
+def _fit_arms(study: str, options: FitOptions) -> None:
+    from analysis.report.comparison_text import comparison_json, summarise_comparison
+
+    found, _ = compare_study(study, options)
+    if options.json:
+        return print(json.dumps(comparison_json(found)))
+    console.print(summarise_comparison(found), markup=False, highlight=False, soft_wrap=True)
+
+
+def _report_arms(study: str, options: FitOptions, out: Path | None) -> None:
+    from analysis.report.comparison_report import write_comparison
+    from analysis.report.comparison_text import summarise_comparison
+
+    found, what = compare_study(study, options)
+    page = write_comparison(what, found, out or options.workspace.reports / study)
+    console.print(summarise_comparison(found), markup=False, highlight=False, soft_wrap=True)
     console.print(f"\nreport: {page}", soft_wrap=True, highlight=False)
 
 

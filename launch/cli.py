@@ -17,6 +17,9 @@ A laboratory for neural scaling laws: state a question, plan and price the runs,
   scaling status STUDY    how far each run is
   scaling train           one run, all of it from options
   scaling data prepare    tokenize a corpus; `scaling data show` describes a prepared one
+  scaling models          the published shapes by name, with their parameters
+  scaling convert IN OUT  a model of the transformers library to ours, or ours to theirs
+  scaling coord-check     do activations and updates keep their size as width or depth grows?
 
 From a study's records, or a TABLE of anybody's runs (CSV, Parquet, JSONL, a wandb export, a folder of runs):
 
@@ -39,7 +42,14 @@ def main() -> None:
     command, *arguments = sys.argv[1:] or ["--help"]
     if command in ("-h", "--help", "help"):
         return _usage()
-    from launch import analysis_commands, commands, decision_commands
+    from launch import (
+        analysis_commands,
+        commands,
+        convert_command,
+        coordinate_command,
+        decision_commands,
+        models_command,
+    )
 
     known = {
         "plan": commands.plan,
@@ -47,6 +57,9 @@ def main() -> None:
         "status": commands.status,
         "train": commands.train,
         "data": commands.data,
+        "models": models_command.models,
+        "convert": convert_command.convert,
+        "coord-check": coordinate_command.coord_check,
         "fit": analysis_commands.fit,
         "report": analysis_commands.report,
         "optimum": decision_commands.optimum,

@@ -14,13 +14,18 @@ from launch import studies
 from launch.analysis_commands import FitOptions, write_report_of
 from scaling.config import (
     DataConfig,
-    ModelConfig,
+    NextToken,
+    ObjectiveConfig,
     OptimConfig,
     Placement,
     RunConfig,
     ScheduleConfig,
+    TransformerConfig,
+    from_dict,
+    lengths,
     run_id,
 )
+from scaling.models.published import published
 from scaling.plan import Cell, Study, manifest, pin, price, round_tokens
 from scaling.record import write_atomic
 from scaling.roofline import GRID_KG_CO2_PER_KWH, HARDWARE
@@ -97,7 +102,14 @@ class TrainOptions(LaunchOptions):
     """To train on; rounded to whole steps."""
     warmup_fraction: float = 0.02
     """Of the tokens."""
-    model: ModelConfig = ModelConfig(vocab=DataConfig().vocab, dim=64, layers=4, heads=4)
+    shape: str | None = None
+    """A published model in place of `model`, such as gpt-2; `scaling models` lists them."""
+    config: Path | None = None
+    """A run's config.json, or one of your own like it, in place of all options below."""
+    model: tyro.conf.AvoidSubcommands[TransformerConfig] = TransformerConfig(
+        vocab=DataConfig().vocab, dim=64, layers=4, heads=4
+    )
+    objective: ObjectiveConfig = NextToken()
     data: DataConfig = DataConfig()
     optim: OptimConfig = OptimConfig()
     schedule: ScheduleConfig = ScheduleConfig()
@@ -107,20 +119,8 @@ class TrainOptions(LaunchOptions):
     seed: int = 0
 
     def study(self) -> Study:
-        """A study of one run. The tokenizer decides the model's vocabulary."""
-        step = self.batch * self.model.context
-        tokens = round_tokens(self.tokens, step)
-        warmup = round_tokens(self.warmup_fraction * tokens, step)
-        run = RunConfig(
-            model=replace(self.model, vocab=self.data.vocab),
-            data=self.data,
-            tokens=tokens,
-            batch=self.batch,
-            optim=self.optim,
-            schedule=replace(self.schedule, warmup_tokens=self.schedule.warmup_tokens or warmup),
-            precision=self.precision,
-            seed=self.seed,
-        )
+        """A study of one run."""
+        run = self._read() if self.config else self._made()
         return Study(
             name=f"train-{run_id(run)}",
             question="One run.",
@@ -129,6 +129,35 @@ class TrainOptions(LaunchOptions):
             cannot_show="",
             forecast_flops=0.0,
             cells=(Cell(run=run),),
+        )
+
+    def _read(self) -> RunConfig:
+        """The run of a file; its data are looked for by their source, and its trunk is not needed."""
+        try:
+            values = json.loads(self.config.read_bytes())
+        except json.JSONDecodeError as error:
+            raise ValueError(f"{self.config}: not whole JSON ({error})") from None
+        run = from_dict(RunConfig, values, str(self.config))
+        return replace(run, data=replace(run.data, content=""), trunk=None)
+
+    def _made(self) -> RunConfig:
+        """The tokenizer and the objective decide the model's vocabulary and its special tokens."""
+        model = published(self.shape) if self.shape else self.model
+        found = lengths(model, self.objective)
+        data = replace(self.data, specials=max(self.data.specials, found.specials))
+        step = self.batch * found.text
+        tokens = round_tokens(self.tokens, step)
+        warmup = round_tokens(self.warmup_fraction * tokens, step)
+        return RunConfig(
+            model=replace(model, vocab=data.total_vocab),
+            objective=self.objective,
+            data=data,
+            tokens=tokens,
+            batch=self.batch,
+            optim=self.optim,
+            schedule=replace(self.schedule, warmup_tokens=self.schedule.warmup_tokens or warmup),
+            precision=self.precision,
+            seed=self.seed,
         )
 
 
@@ -163,10 +192,10 @@ def train(arguments: list[str]) -> None:
     path = RunDirectory(options.workspace.runs / run_id(study.runs[0])).record
     record = read_record(path)
     if record.heldout:
-        loss = record.heldout
+        loss, bits = record.heldout, record.heldout.bits_per_byte
         console.print(
-            f"held-out loss {loss.loss:.4f} ± {loss.loss_se:.4f} nats/token, "
-            f"{loss.bits_per_byte:.4f} ± {loss.bits_per_byte_se:.4f} bits/byte"
+            f"held-out loss {loss.loss:.4f} ± {loss.loss_se:.4f} nats/token"
+            + ("" if bits is None else f", {bits:.4f} ± {loss.bits_per_byte_se:.4f} bits/byte")
         )
     console.print(f"{record.status}; record: {path}", soft_wrap=True)
 

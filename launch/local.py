@@ -201,7 +201,7 @@ def _task(run: RunConfig, study: Study) -> Task:
 
 def _check_space(workspace: Workspace, left: dict[str, Task]) -> None:
     workspace.runs.mkdir(parents=True, exist_ok=True)
-    need = sum(CHECKPOINT_BYTES_PER_PARAM * params(task.run.model).total for task in left.values())
+    need = sum(CHECKPOINT_BYTES_PER_PARAM * params(task.run.model, task.run.objective).total for task in left.values())
     free = shutil.disk_usage(workspace.runs).free
     if free < need:
         raise OSError(

@@ -108,8 +108,8 @@ def _share(task: Task, step: int) -> float:
 
 
 def _describe(task: Task) -> str:
-    model = task.run.model
-    return f"{params(model).total / 1e3:,.1f}k params, {task.run.tokens / 1e6:.2f}M tokens"
+    total = params(task.run.model, task.run.objective).total
+    return f"{total / 1e3:,.1f}k params, {task.run.tokens / 1e6:.2f}M tokens"
 
 
 def _clock(seconds: float) -> str:

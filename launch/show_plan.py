@@ -18,7 +18,7 @@ SUMMED = ("flops", "hours", "energy_kwh", "dollars", "kg_co2")
 def print_plan(plan: Plan, console: Console, *, all_runs: bool) -> None:
     """One line a model size (or a run), then the totals and what they assume."""
     pairs = list(zip(plan.study.cells, plan.predictions, strict=True))
-    pairs.sort(key=lambda pair: (params(pair[0].run.model).total, pair[0].run.tokens))
+    pairs.sort(key=lambda pair: (params(pair[0].run.model, pair[0].run.objective).total, pair[0].run.tokens))
     groups = [[pair] for pair in pairs] if all_runs else _by_model(pairs)
     table = Table(
         box=None, pad_edge=False, title=f"study {plan.study.name}: {plan.study.question}", title_justify="left"
@@ -57,7 +57,7 @@ def to_json(plan: Plan) -> dict[str, Any]:
             "run_id": run_id(cell.run),
             "role": cell.role,
             "budget": cell.budget,
-            "params": asdict(params(cell.run.model)),
+            "params": asdict(params(cell.run.model, cell.run.objective)),
             "tokens": cell.run.tokens,
             "prediction": asdict(prediction),
         }
@@ -72,19 +72,19 @@ def to_json(plan: Plan) -> dict[str, Any]:
 
 
 def _by_model(pairs: list[tuple[Cell, Prediction]]) -> list[list[tuple[Cell, Prediction]]]:
-    return [list(group) for _, group in groupby(pairs, key=lambda pair: pair[0].run.model)]
+    return [list(group) for _, group in groupby(pairs, key=lambda pair: (pair[0].run.model, pair[0].run.objective))]
 
 
 def _row(group: list[tuple[Cell, Prediction]], all_runs: bool) -> list[str]:
     cells, predictions = zip(*group, strict=True)
     tokens = sorted(cell.run.tokens for cell in cells)
-    size = params(cells[0].run.model)
+    size = params(cells[0].run.model, cells[0].run.objective)
     total = {name: sum(getattr(prediction, name) for prediction in predictions) for name in SUMMED}
     return [
         f"{run_id(cells[0].run)} {cells[0].role}" if all_runs else str(len(cells)),
-        _si(size.total),
-        _si(size.body),
-        _si(tokens[0]) if tokens[0] == tokens[-1] else f"{_si(tokens[0])} to {_si(tokens[-1])}",
+        si(size.total),
+        si(size.body),
+        si(tokens[0]) if tokens[0] == tokens[-1] else f"{si(tokens[0])} to {si(tokens[-1])}",
         f"{total['flops']:.2e}",
         f"{max(prediction.memory_bytes for prediction in predictions) / 1e9:.3g} GB",
         _hours(total["hours"]),
@@ -93,7 +93,7 @@ def _row(group: list[tuple[Cell, Prediction]], all_runs: bool) -> list[str]:
     ]
 
 
-def _si(number: float) -> str:
+def si(number: float) -> str:
     """Three significant digits and a unit: 12.3k, 1.06M, 70B."""
     for unit, size in (("T", 1e12), ("B", 1e9), ("M", 1e6), ("k", 1e3)):
         if number >= size:

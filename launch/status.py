@@ -56,7 +56,12 @@ def print_states(found: list[State], console: Console, *, all_runs: bool) -> Non
 
 
 def _state(run: RunConfig, directory: RunDirectory) -> State:
-    known = {"run_id": run_id(run), "params": params(run.model).total, "tokens": run.tokens, "steps": run.steps}
+    known = {
+        "run_id": run_id(run),
+        "params": params(run.model, run.objective).total,
+        "tokens": run.tokens,
+        "steps": run.steps,
+    }
     if directory.record.exists():
         try:
             record = read_record(directory.record)

@@ -2,8 +2,10 @@
 
 While the run goes on the rows are JSON lines, written by one process; a torn
 last line, left by a crash, is dropped on reading. Columns: step (1 after the
-first update), tokens, flops (exact convention), loss (nats a token, on the
-batch before the update), lr, grad_norm (before clipping), step_seconds.
+first update), tokens, flops (exact convention), loss (nats a loss-bearing
+token, on the batch before the update), lr, grad_norm (before clipping),
+step_seconds, auxiliary (what is learned beside the loss and not part of it),
+dropped (share of the visits to experts that found no slot).
 """
 
 import json
@@ -14,7 +16,7 @@ from typing import Any
 
 from scaling.record import RecordError
 
-COLUMNS = ("step", "tokens", "flops", "loss", "lr", "grad_norm", "step_seconds")
+COLUMNS = ("step", "tokens", "flops", "loss", "lr", "grad_norm", "step_seconds", "auxiliary", "dropped")
 
 
 class CurveWriter:

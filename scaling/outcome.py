@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from scaling.config import Placement, RunConfig, run_id, to_dict
-from scaling.counts import flops_per_token, params, train_flops
+from scaling.counts import Params, flops_per_token, params, train_flops
 from scaling.provenance import provenance
 from scaling.record import Cost, Heldout, Provenance, RunRecord, Tokens
 from scaling.roofline import hardware_of
@@ -32,9 +32,14 @@ def record_of(
     wall_seconds: float,
     attempts: int,
     made_with: Provenance,
+    counted: Params | None = None,
 ) -> RunRecord:
-    """Everything known of a run at its end. curve: its Parquet file, if it has one."""
-    flops_computed = flops_per_token(run.model).exact * (tokens.seen - started_from_tokens)
+    """Everything known of a run at its end.
+
+    curve: its Parquet file, if it has one. counted: parameters, where only
+    training tells how many there are.
+    """
+    flops_computed = flops_per_token(run.model, run.objective).exact * (tokens.seen - started_from_tokens)
     hardware = hardware_of(made_with.device_kind)
     peak = hardware and hardware.peak_flops(run.precision) * made_with.devices
     cost = Cost(
@@ -55,8 +60,8 @@ def record_of(
         cluster=run.cluster,
         heldout=heldout,
         train_loss=_tail_mean(curve),
-        params=params(run.model),
-        flops=train_flops(run.model, run.tokens),
+        params=counted or params(run.model, run.objective),
+        flops=train_flops(run.model, run.tokens, run.objective),
         tokens=tokens,
         cost=cost,
         provenance=made_with,

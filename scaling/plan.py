@@ -26,6 +26,7 @@ class Cell:
     run: RunConfig
     role: Literal["cell", "trunk"] = "cell"  # a trunk never cools down: it is no point of a law
     budget: float | None = None  # training FLOPs aimed at: the isoFLOP curve it lies on
+    arm: str = ""  # what it is compared as: a family, an objective, a recipe
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,7 +165,7 @@ def isoflop(
     horizons: dict[ModelConfig, dict[int, float]] = {}
     for budget in sorted(budgets):
         affordable = _affordable(run_of, models, budget, sizes_per_budget)
-        for model in _window(affordable, budget, sizes_per_budget, tokens_per_param):
+        for model in _window(run_of, affordable, budget, sizes_per_budget, tokens_per_param):
             tokens = _tokens_bought(run_of(model), budget)
             horizons.setdefault(model, {})[tokens] = budget
     return chain(
@@ -245,7 +246,9 @@ def trunks_first(cells: Iterable[Cell]) -> list[Cell]:
 def manifest(study: Study) -> dict[str, Any]:
     """What analysis needs to know of a study, as plain data."""
     words = ("name", "question", "published", "shows", "cannot_show", "forecast_flops")
-    runs = [{"run_id": run_id(cell.run), "role": cell.role, "budget": cell.budget} for cell in study.cells]
+    runs = [
+        {"run_id": run_id(cell.run), "role": cell.role, "budget": cell.budget, "arm": cell.arm} for cell in study.cells
+    ]
     return {**{word: getattr(study, word) for word in words}, "runs": runs}
 
 
@@ -262,7 +265,7 @@ def _decay_start(tokens: int, fraction: float, step: int) -> int:
 
 
 def _tokens_bought(run: RunConfig, budget: float) -> int:
-    return round_tokens(budget / flops_per_token(run.model).exact, run.batch_tokens)
+    return round_tokens(budget / flops_per_token(run.model, run.objective).exact, run.batch_tokens)
 
 
 def _affordable(
@@ -282,9 +285,12 @@ def _affordable(
     return found
 
 
-def _window(models: Sequence[ModelConfig], budget: float, count: int, ratio: float) -> Sequence[ModelConfig]:
+def _window(
+    run_of: Callable[[ModelConfig], RunConfig], models: Sequence[ModelConfig], budget: float, count: int, ratio: float
+) -> Sequence[ModelConfig]:
     """Of models in order of size, the `count` neighbours whose middle is nearest to `ratio` tokens a parameter."""
-    off = [math.log(budget / flops_per_token(model).exact / params(model).total / ratio) for model in models]
+    bought = [budget / flops_per_token(model, run_of(model).objective).exact for model in models]
+    off = [math.log(tokens / params(model).total / ratio) for model, tokens in zip(models, bought, strict=True)]
     starts = range(len(models) - count + 1)
     best = min(starts, key=lambda start: abs(off[start] + off[start + count - 1]))
     return models[best : best + count]

@@ -41,12 +41,15 @@ class RecordError(ValueError):
 class Heldout:
     """Final loss over the fixed held-out sequences; standard errors are over sequences."""
 
-    loss: float  # nats a token
+    loss: float  # nats a loss-bearing token
     loss_se: float
-    bits_per_byte: float
-    bits_per_byte_se: float
+    bits_per_byte: float | None  # None where the objective predicts no stretch of text from what precedes it
+    bits_per_byte_se: float | None
     sequences: int
     tokens: int  # that bear loss
+    by_position: dict[int, float] = field(
+        default_factory=dict
+    )  # mean nats of the tokens up to a place from the one before
 
 
 @_strict

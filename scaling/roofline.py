@@ -201,16 +201,19 @@ def predict(
     hardware = replace(hardware, **{name: value for name, value in given.items() if value is not None})
     memory = training_memory(
         run.model,
+        run.objective,
         sequences=_sequences(run, devices, microbatches),
         precision=run.precision,
         microbatches=microbatches,
         fused_attention=hardware.fused_attention,
     )
-    flops_step = train_flops(run.model, run.batch_tokens, causal=causal).exact
+    flops_step = train_flops(run.model, run.batch_tokens, run.objective, causal=causal).exact
     math = flops_step / (devices * hardware.efficiency * hardware.peak_flops(run.precision))
     traffic = _state_traffic(run, microbatches) + ACTIVATION_PASSES * memory.activations * microbatches
     moving = traffic / hardware.memory_bandwidth
-    summing = _ring_bytes(4 * params(run.model).total, devices) / hardware.link_bandwidth  # gradients are float32
+    summing = (
+        _ring_bytes(4 * params(run.model, run.objective).total, devices) / hardware.link_bandwidth
+    )  # gradients are float32
     low, high = max(math, moving, summing), math + moving + summing
     tokens = run.tokens - (run.trunk.tokens if run.trunk else 0)
     steps = tokens // run.batch_tokens
@@ -264,4 +267,4 @@ def _state_traffic(run: RunConfig, microbatches: int) -> float:
     compute = state.copy or state.params
     each_microbatch = 2 * compute + state.gradients + 2 * state.accumulator  # weights forward and backward
     update = state.gradients + 2 * (state.params + state.optimizer) + state.copy
-    return params(run.model).total * float(microbatches * each_microbatch + update)
+    return params(run.model, run.objective).total * float(microbatches * each_microbatch + update)

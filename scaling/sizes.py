@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from scaling.config import ModelConfig
+from scaling.config import TransformerConfig
 
 Ladder = Literal["tiny", "large"]
 REFERENCE_DIM = 32  # the width at which a study states its learning rate
@@ -30,7 +30,7 @@ LARGE = (
 LARGE_HEAD_DIM = 128  # tensor cores want wide heads; 64 below width 1024
 
 
-def models(ladder: Ladder, vocab: int, context: int) -> list[ModelConfig]:
+def models(ladder: Ladder, vocab: int, context: int) -> list[TransformerConfig]:
     """Decoders of one ladder, smallest first.
 
     tiny: 5 thousand to 5 million parameters, for a laptop. large: 3 million
@@ -38,7 +38,7 @@ def models(ladder: Ladder, vocab: int, context: int) -> list[ModelConfig]:
     """
     shapes = TINY if ladder == "tiny" else LARGE
     return [
-        ModelConfig(vocab=vocab, dim=dim, layers=layers, heads=_heads(ladder, dim), context=context)
+        TransformerConfig(vocab=vocab, dim=dim, layers=layers, heads=_heads(ladder, dim), context=context)
         for dim, layers in shapes
     ]
 

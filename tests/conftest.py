@@ -9,16 +9,16 @@ os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_p
 
 import pytest
 
-from scaling.config import DataConfig, ModelConfig, OptimConfig, RunConfig, ScheduleConfig, Source
+from scaling.config import DataConfig, OptimConfig, RunConfig, ScheduleConfig, Source, TransformerConfig
 
 
 @pytest.fixture
-def model() -> ModelConfig:
-    return ModelConfig(vocab=257, dim=16, layers=2, heads=2, context=16)
+def model() -> TransformerConfig:
+    return TransformerConfig(vocab=257, dim=16, layers=2, heads=2, context=16)
 
 
 @pytest.fixture
-def run(model: ModelConfig) -> RunConfig:
+def run(model: TransformerConfig) -> RunConfig:
     return RunConfig(
         model=model,
         data=DataConfig(tokenizer="bytes", vocab=257, heldout_sequences=4),

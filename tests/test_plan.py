@@ -151,9 +151,9 @@ def test_the_trunk_is_paid_for_once(run):
     assert priced.total("flops") == pytest.approx(own_tokens * flops_per_token(run.model).exact, rel=1e-12)
 
 
-def test_a_manifest_names_every_run_with_its_role_and_budget(run):
-    cells = (Cell(run=run, budget=1e9), Cell(run=replace(run, seed=1), role="trunk"))
+def test_a_manifest_names_every_run_with_its_role_budget_and_arm(run):
+    cells = (Cell(run=run, budget=1e9, arm="wide"), Cell(run=replace(run, seed=1), role="trunk"))
     assert manifest(study_of(cells))["runs"] == [
-        {"run_id": run_id(run), "role": "cell", "budget": 1e9},
-        {"run_id": run_id(replace(run, seed=1)), "role": "trunk", "budget": None},
+        {"run_id": run_id(run), "role": "cell", "budget": 1e9, "arm": "wide"},
+        {"run_id": run_id(replace(run, seed=1)), "role": "trunk", "budget": None, "arm": ""},
     ]

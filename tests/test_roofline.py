@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scaling.config import DataConfig, ModelConfig, RunConfig, Trunk
+from scaling.config import DataConfig, RunConfig, TransformerConfig, Trunk
 from scaling.counts import params, train_flops, training_memory
 from scaling.roofline import ACTIVATION_PASSES, HARDWARE, Hardware, predict
 
-MODEL = ModelConfig(vocab=512, dim=64, layers=4, heads=4)
+MODEL = TransformerConfig(vocab=512, dim=64, layers=4, heads=4)
 RUN = RunConfig(model=MODEL, data=DataConfig(), tokens=16 * 128 * 50, batch=16)
 DEVICE = Hardware(
     name="round",
@@ -127,7 +127,7 @@ def test_a_model_fits_where_its_memory_does():
     assert predict(RUN, replace(DEVICE, memory_bytes=needed)).fits
     assert not predict(RUN, replace(DEVICE, memory_bytes=needed - 1)).fits
     # 16 to 18 bytes a parameter: 70 billion do not fit into 80 GB.
-    large = ModelConfig(vocab=32000, dim=8192, layers=80, heads=64, context=2048)
+    large = TransformerConfig(vocab=32000, dim=8192, layers=80, heads=64, context=2048)
     run = RunConfig(model=large, data=DataConfig(vocab=32000), tokens=2048 * 8, batch=8)
     assert not predict(run, HARDWARE["h100-sxm"], devices=8).fits
 
@@ -156,7 +156,7 @@ def test_fused_attention_moves_and_holds_less():
 
 
 def test_gpt2_on_eight_h100_takes_minutes_for_a_billion_tokens():
-    gpt2 = ModelConfig(vocab=50257, dim=768, layers=12, heads=12, context=1024, activation="gelu")
+    gpt2 = TransformerConfig(vocab=50257, dim=768, layers=12, heads=12, context=1024, activation="gelu")
     steps = 2000  # of half a million tokens
     run = RunConfig(
         model=gpt2, data=DataConfig(vocab=50257), tokens=steps * 512 * 1024, batch=512, precision="bfloat16"

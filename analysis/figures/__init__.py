@@ -3,6 +3,7 @@ from analysis import figures
 figures.residuals(fit).savefig("residuals.pdf")
 """
 
+from analysis.figures.arms import arm_isoflops, arm_losses, arm_optima, learning_rates, loss_by_position
 from analysis.figures.compare import backtest, methods
 from analysis.figures.compute import isoflop_curves, loss_compute, optimal_size, tokens_per_parameter
 from analysis.figures.fits import curve, intervals, predicted, residuals
@@ -10,10 +11,15 @@ from analysis.figures.plane import loss_surface, next_runs
 from analysis.figures.save import save
 
 __all__ = [
+    "arm_isoflops",
+    "arm_losses",
+    "arm_optima",
     "backtest",
     "curve",
     "intervals",
     "isoflop_curves",
+    "learning_rates",
+    "loss_by_position",
     "loss_compute",
     "loss_surface",
     "methods",

@@ -10,6 +10,7 @@ class PlannedRun:
     run_id: str
     role: str  # "trunk" or "cell"
     budget: float | None  # FLOPs of the isoFLOP group
+    arm: str = ""  # what it is compared as
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,13 +25,19 @@ class Manifest:
     forecast_flops: float | None = None
     runs: tuple[PlannedRun, ...] = ()
 
+    @property
+    def arms(self) -> tuple[str, ...]:
+        """What is compared, in the order of the study; empty where it compares nothing."""
+        return tuple(dict.fromkeys(run.arm for run in self.runs if run.arm))
+
 
 def read_manifest(path: Path) -> Manifest:
     """The study that the launcher wrote down; unknown keys are left aside."""
     try:
         values = json.loads(Path(path).read_text(encoding="utf-8"))
         runs = tuple(
-            PlannedRun(run_id=run["run_id"], role=run["role"], budget=run.get("budget")) for run in values["runs"]
+            PlannedRun(run_id=run["run_id"], role=run["role"], budget=run.get("budget"), arm=run.get("arm", ""))
+            for run in values["runs"]
         )
         texts = {key: str(values.get(key) or "") for key in ("question", "published", "shows", "cannot_show")}
         return Manifest(name=values["name"], runs=runs, forecast_flops=values.get("forecast_flops"), **texts)

@@ -24,8 +24,8 @@ def from_records(folder: Path) -> pa.Table:
 
 
 def flatten(record: RunRecord) -> dict[str, Any]:
-    """A record as one flat row."""
-    held, model, config = record.heldout, record.config.model, record.config
+    """A record as one flat row. What a family does not have, such as the heads of a recurrent network, is empty."""
+    held, config = record.heldout, record.config
     return {
         "run_id": record.run_id,
         "status": record.status,
@@ -36,6 +36,7 @@ def flatten(record: RunRecord) -> dict[str, Any]:
         "loss": held.loss if held else None,
         "loss_se": held.loss_se if held else None,
         "bits_per_byte": held.bits_per_byte if held else None,
+        "loss_by_position": held.by_position if held else {},
         "train_loss": record.train_loss,
         "cluster": record.cluster,
         "seed": config.seed,
@@ -55,11 +56,8 @@ def flatten(record: RunRecord) -> dict[str, Any]:
         "epochs": record.tokens.epochs,
         "lr": config.optim.lr,
         "batch": config.batch,
-        "dim": model.dim,
-        "layers": model.layers,
-        "heads": model.heads,
-        "context": model.context,
-        "vocab": model.vocab,
+        **_model(config.model),
+        "objective": config.objective.kind,
         "tokenizer": config.data.tokenizer,
         "content": config.data.content,
         "warmup_tokens": config.schedule.warmup_tokens,
@@ -72,6 +70,14 @@ def flatten(record: RunRecord) -> dict[str, Any]:
         "device_kind": record.provenance.device_kind,
         "packages": json.dumps(record.provenance.packages, sort_keys=True),
     }
+
+
+def _model(model: Any) -> dict[str, Any]:
+    """Its family and shape. Experts have columns only where there are any."""
+    shape = {name: getattr(model, name, None) for name in ("dim", "layers", "heads", "context", "vocab")}
+    moe = getattr(model, "moe", None)
+    experts = {"experts": moe.experts, "experts_active": moe.active} if moe else {}
+    return {"family": getattr(model, "kind", model.architecture), **shape, **experts}
 
 
 def _unreadable(error: RecordError) -> dict[str, Any]:

@@ -6,7 +6,7 @@ its first. A run reads the windows in an order drawn anew for every epoch;
 any host computes any rows of any step by itself, and nothing need be saved.
 """
 
-# B sequences, T positions
+# B sequences, T positions, W = T + 1 tokens of a window
 
 from dataclasses import dataclass
 
@@ -17,24 +17,26 @@ from scaling.data.shuffle import shuffled
 from scaling.data.sources import DataError
 from scaling.data.store import Store
 
+OTHERS_SEED = 1 << 32  # beyond the seeds of runs: windows paired with a run's own come in another order
+
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """What one step trains on."""
+    """Windows of text that one step trains on, or that a loss is measured on."""
 
-    inputs: np.ndarray  # (B, T) int32
-    targets: np.ndarray  # (B, T) int32: the token after each input
+    window: np.ndarray  # (B, W) int32, W = context + 1
     documents: np.ndarray  # (B, T) int32: 0 for a row's first document, 1 for its next, ...
+    others: np.ndarray | None = None  # (B, W) int32: another window for each, where an objective pairs texts
 
+    @property
+    def inputs(self) -> np.ndarray:
+        """(B, T)"""
+        return self.window[:, :-1]
 
-@dataclass(frozen=True, eq=False)
-class HeldoutSet:
-    """Fixed sequences of the validation split."""
-
-    inputs: np.ndarray  # (B, T) int32
-    targets: np.ndarray  # (B, T) int32
-    documents: np.ndarray  # (B, T) int32
-    target_bytes: np.ndarray  # (B,) float64: UTF-8 bytes that a row's targets stand for
+    @property
+    def targets(self) -> np.ndarray:
+        """(B, T): the token after each input."""
+        return self.window[:, 1:]
 
 
 def windows(stream: np.ndarray, context: int) -> int:
@@ -42,30 +44,40 @@ def windows(stream: np.ndarray, context: int) -> int:
     return max(0, len(stream) - 1) // context
 
 
-def batch(store: Store, *, seed: int, step: int, batch: int, context: int, rows: np.ndarray | None = None) -> Batch:
+def batch(
+    store: Store,
+    *,
+    seed: int,
+    step: int,
+    batch: int,
+    context: int,
+    rows: np.ndarray | None = None,
+    pairs: bool = False,
+) -> Batch:
     """The sequences of one step.
 
     step: 0, 1, ... batch: sequences a step, over all hosts. rows: which of
     them to make, default all. Step s reads places s * batch, s * batch + 1,
-    ... of the run's endless order of windows.
+    ... of the run's endless order of windows. pairs: with another window each,
+    from an order of their own.
     """
     count = windows(store.train, context)
     if count == 0:
         raise _too_short(store, "train", 1, context)
     rows = np.arange(batch) if rows is None else np.asarray(rows)
-    chosen = shuffled(step * batch + rows, count, seed=seed)
-    return Batch(*_cut(store, store.train, chosen, context))
+    places = step * batch + rows
+    others = shuffled(places, count, seed=seed + OTHERS_SEED) if pairs else None
+    return _cut(store, store.train, shuffled(places, count, seed=seed), others, context)
 
 
-def heldout(store: Store, *, context: int, sequences: int) -> HeldoutSet:
+def heldout(store: Store, *, context: int, sequences: int, pairs: bool = False) -> Batch:
     """`sequences` windows, evenly spaced over the validation split: the same for every run.
 
     Raises DataError if the validation split has fewer windows.
     """
     count = _heldout_windows(store, context, sequences)
-    inputs, targets, documents = _cut(store, store.validation, np.arange(sequences) * count // sequences, context)
-    target_bytes = store.piece_bytes[targets].sum(axis=1, dtype=np.float64)
-    return HeldoutSet(inputs, targets, documents, target_bytes)
+    chosen = np.arange(sequences) * count // sequences
+    return _cut(store, store.validation, chosen, np.roll(chosen, 1) if pairs else None, context)
 
 
 def check_enough(store: Store, run: RunConfig) -> None:
@@ -80,10 +92,10 @@ def check_enough(store: Store, run: RunConfig) -> None:
             f"{store.path}: content {store.manifest.content[:12]}, but the run was planned on "
             f"{run.data.content[:12]}; open the store that `prepare` returns for this run"
         )
-    _heldout_windows(store, run.model.context, run.data.heldout_sequences)
-    available = windows(store.train, run.model.context) * run.model.context
+    _heldout_windows(store, run.text, run.data.heldout_sequences)
+    available = windows(store.train, run.text) * run.text
     if available == 0:
-        raise _too_short(store, "train", 1, run.model.context)
+        raise _too_short(store, "train", 1, run.text)
     epochs = run.tokens / available
     if epochs > run.data.max_epochs:
         raise DataError(
@@ -108,7 +120,7 @@ def _heldout_windows(store: Store, context: int, sequences: int) -> int:
 
 def _too_short(store: Store, split: str, needed: int, context: int) -> DataError:
     held = len(getattr(store, split))
-    mend = "shorten ModelConfig.context or give more text"
+    mend = "shorten the model's context or give more text"
     if split == "validation":
         mend = "lower DataConfig.heldout_sequences, raise DataConfig.validation_fraction, or give more text"
     return DataError(
@@ -117,12 +129,15 @@ def _too_short(store: Store, split: str, needed: int, context: int) -> DataError
     )
 
 
-def _cut(
-    store: Store, stream: np.ndarray, chosen: np.ndarray, context: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    tokens = stream[chosen[:, None] * context + np.arange(context + 1)].astype(np.int32)
-    inputs, targets = tokens[:, :-1], tokens[:, 1:]
+def _cut(store: Store, stream: np.ndarray, chosen: np.ndarray, others: np.ndarray | None, context: int) -> Batch:
+    window = _read(stream, chosen, context)
     # An end-of-document token still belongs to the document it ends.
-    ends = inputs == store.manifest.eod
+    ends = window[:, :-1] == store.manifest.eod
     documents = np.cumsum(ends, axis=1, dtype=np.int32) - ends
-    return np.ascontiguousarray(inputs), np.ascontiguousarray(targets), documents.astype(np.int32, copy=False)
+    return Batch(
+        window, documents.astype(np.int32, copy=False), None if others is None else _read(stream, others, context)
+    )
+
+
+def _read(stream: np.ndarray, chosen: np.ndarray, context: int) -> np.ndarray:
+    return stream[chosen[:, None] * context + np.arange(context + 1)].astype(np.int32)

@@ -1,4 +1,4 @@
-"""Causal attention: one function that picks the fastest correct way for the platform.
+"""Attention: one function that picks the fastest correct way for the platform, and the module around it.
 
 Letters: B batch, T query position, S key position, N query heads, K key heads,
 H head size, M tokens of the batch (B times T), D width.
@@ -9,29 +9,69 @@ import jax.numpy as jnp
 from flax import nnx
 from jax import Array
 
-from scaling.config import ModelConfig
-from scaling.models.attention_cpu import attend_cpu
+from scaling.config import TransformerConfig
+from scaling.models.attention_cpu import FORBIDDEN, attend_cpu
 from scaling.models.layers import Norm, linear
+from scaling.models.parametrisation import attention_scale
 from scaling.models.positions import rotate
+from scaling.models.sight import EVERYTHING, Pattern, Sight, full_mask
 
 
-def attend(q_BTNH: Array, k_BSKH: Array, v_BSKH: Array, documents_BT: Array | None) -> Array:
-    """Causal softmax attention, scaled by 1/sqrt(H); result (B, T, N, H).
+def attend(
+    q_BTNH: Array,
+    k_BSKH: Array,
+    v_BSKH: Array,
+    pattern: Pattern,
+    sight: Sight = EVERYTHING,
+    *,
+    scale: float,
+    bias_NTS: Array | None = None,
+) -> Array:
+    """Softmax attention; result (B, T, N, H). Query head n reads key head n // (N/K).
 
-    Query head n reads key head n // (N/K). documents_BT: segment of each
-    token, to which attention is restricted, or None.
+    scale: of the scores, before soft cap and bias.
     """
     if jax.default_backend() == "cpu":
-        return attend_cpu(q_BTNH, k_BSKH, v_BSKH, documents_BT)
-    mask_B1TS = None if documents_BT is None else same_document(documents_BT)[:, None]
+        return attend_cpu(q_BTNH * scale, k_BSKH, v_BSKH, pattern, sight, bias_NTS)
+    if pattern.softcap is not None:  # no flash kernel bends the scores
+        return attend_plainly(q_BTNH, k_BSKH, v_BSKH, pattern, sight, scale=scale, bias_NTS=bias_NTS)
+    same_everywhere = all(x is None for x in sight)
+    mask = None if same_everywhere else full_mask(pattern, sight, q_BTNH.shape[1], k_BSKH.shape[1])[:, None]
+    ahead = 0 if pattern.causal else (pattern.window or 1) - 1
     return jax.nn.dot_product_attention(
-        q_BTNH, k_BSKH, v_BSKH, mask=mask_B1TS, is_causal=True, implementation=_implementation(q_BTNH)
+        q_BTNH,
+        k_BSKH,
+        v_BSKH,
+        bias=None if bias_NTS is None else bias_NTS[None].astype(q_BTNH.dtype),
+        mask=mask,
+        is_causal=pattern.causal and same_everywhere,
+        local_window_size=(pattern.window - 1, ahead) if pattern.window and same_everywhere else None,
+        scale=scale,
+        implementation=_implementation(q_BTNH),
     )
 
 
-def same_document(documents_BT: Array) -> Array:
-    """Whether query and key belong to one document, (B, T, S)."""
-    return documents_BT[:, :, None] == documents_BT[:, None, :]
+def attend_plainly(
+    q_BTNH: Array,
+    k_BSKH: Array,
+    v_BSKH: Array,
+    pattern: Pattern,
+    sight: Sight = EVERYTHING,
+    *,
+    scale: float,
+    bias_NTS: Array | None = None,
+) -> Array:
+    """What `attend` computes, written as the definition says, the whole square of scores in memory."""
+    groups = q_BTNH.shape[2] // k_BSKH.shape[2]
+    k_BSNH, v_BSNH = (jnp.repeat(x, groups, axis=2) for x in (k_BSKH, v_BSKH))
+    scores_BNTS = jnp.einsum("btnh,bsnh->bnts", q_BTNH * scale, k_BSNH, preferred_element_type=jnp.float32)
+    if pattern.softcap is not None:
+        scores_BNTS = pattern.softcap * jnp.tanh(scores_BNTS / pattern.softcap)
+    if bias_NTS is not None:
+        scores_BNTS = scores_BNTS + bias_NTS
+    allowed = full_mask(pattern, sight, q_BTNH.shape[1], k_BSKH.shape[1])
+    scores_BNTS = jnp.where(allowed[:, None] if allowed.ndim == 3 else allowed, scores_BNTS, FORBIDDEN)
+    return jnp.einsum("bnts,bsnh->btnh", jax.nn.softmax(scores_BNTS).astype(v_BSNH.dtype), v_BSNH)
 
 
 def _implementation(q_BTNH: Array) -> str | None:
@@ -41,30 +81,43 @@ def _implementation(q_BTNH: Array) -> str | None:
 
 
 class Attention(nnx.Module):
-    """Multi-head attention with grouped keys (Ainslie et al. 2023, arXiv:2305.13245)."""
+    """Multi-head attention with grouped keys (Ainslie et al. 2023, arXiv:2305.13245), to itself or to a source."""
 
-    def __init__(self, model: ModelConfig, rngs: nnx.Rngs):
-        self.query = linear(model, model.dim, model.heads * model.head_dim, rngs)
-        self.key = linear(model, model.dim, model.key_heads * model.head_dim, rngs)
-        self.value = linear(model, model.dim, model.key_heads * model.head_dim, rngs)
-        self.out = linear(model, model.heads * model.head_dim, model.dim, rngs, residual=True)
-        self.query_norm = Norm(model.head_dim, centered=False, bias=False) if model.qk_norm else None
-        self.key_norm = Norm(model.head_dim, centered=False, bias=False) if model.qk_norm else None
+    def __init__(self, model: TransformerConfig, rngs: nnx.Rngs):
+        inner, keys = model.heads * model.head_dim, model.key_heads * model.head_dim
+        biased = model.biases or model.qkv_biases
+        self.query = linear(model, "query", model.dim, inner, rngs, bias=biased)
+        self.key = linear(model, "hidden", model.dim, keys, rngs, bias=biased)
+        self.value = linear(model, "hidden", model.dim, keys, rngs, bias=biased)
+        self.out = linear(model, "residual", inner, model.dim, rngs)
+        self.query_norm = _head_norm(model) if model.qk_norm else None
+        self.key_norm = _head_norm(model) if model.qk_norm else None
         self.model = model
 
-    def __call__(self, x_MD: Array, positions: int, documents_BT: Array | None) -> Array:
+    def __call__(
+        self,
+        x_MD: Array,
+        positions: int,
+        pattern: Pattern,
+        sight: Sight,
+        bias_NTS: Array | None,
+        source: tuple[Array, int] | None = None,
+    ) -> Array:
+        """source: states (B S, D) that keys and values are made of, and S; None: of x_MD itself."""
         model = self.model
-        q_BTNH, k_BSKH, v_BSKH = (
-            project(x_MD).reshape(-1, positions, heads, model.head_dim)
-            for project, heads in (
-                (self.query, model.heads),
-                (self.key, model.key_heads),
-                (self.value, model.key_heads),
-            )
+        read_MD, keys = source or (x_MD, positions)
+        q_BTNH = self.query(x_MD).reshape(-1, positions, model.heads, model.head_dim)
+        k_BSKH, v_BSKH = (
+            project(read_MD).reshape(-1, keys, model.key_heads, model.head_dim) for project in (self.key, self.value)
         )
         if self.query_norm is not None and self.key_norm is not None:
             q_BTNH, k_BSKH = self.query_norm(q_BTNH), self.key_norm(k_BSKH)
-        if model.positions == "rope":
-            q_BTNH, k_BSKH = rotate(q_BTNH, model.rope_base), rotate(k_BSKH, model.rope_base)
-        mixed_BTNH = attend(q_BTNH, k_BSKH, v_BSKH, documents_BT)
+        if model.positions == "rope" and source is None:
+            turn = (model.rope_base, model.rope_scaling)
+            q_BTNH, k_BSKH = rotate(q_BTNH, *turn), rotate(k_BSKH, *turn)
+        mixed_BTNH = attend(q_BTNH, k_BSKH, v_BSKH, pattern, sight, scale=attention_scale(model), bias_NTS=bias_NTS)
         return self.out(mixed_BTNH.reshape(x_MD.shape[0], -1))
+
+
+def _head_norm(model: TransformerConfig) -> Norm:
+    return Norm(model.head_dim, centered=False, bias=False, eps=model.norm_eps)

@@ -30,6 +30,11 @@ def _unembed_backward(kept: tuple[Array, Array], dlogits_MV: Array) -> tuple[Arr
 unembed.defvjp(_unembed_forward, _unembed_backward)
 
 
+def softcapped(logits_MV: Array, cap: float | None) -> Array:
+    """cap * tanh(logits / cap); None leaves them as they are."""
+    return logits_MV if cap is None else cap * jnp.tanh(logits_MV / cap)
+
+
 @jax.custom_vjp
 def token_losses(logits_MV: Array, targets_M: Array) -> Array:
     """Cross-entropy of every target, nats, (M,)."""
@@ -53,3 +58,12 @@ def _losses_backward(kept: tuple[Array, Array, Array], dlosses_M: Array) -> tupl
 
 
 token_losses.defvjp(_losses_forward, _losses_backward)
+
+
+def mean_logit_gaps(logits_MV: Array, targets_M: Array) -> Array:
+    """Target's logit minus the mean of all, (M,): label smoothing adds its strength times this to the loss.
+
+    With the share s of every target spread evenly (Szegedy et al. 2016,
+    section 7), the cross-entropy grows by s (z_target - mean z).
+    """
+    return jnp.take_along_axis(logits_MV, targets_M[:, None], axis=-1)[:, 0] - jnp.mean(logits_MV, axis=-1)

@@ -1,9 +1,4 @@
-"""Norm and MLP of a transformer block, and how their weights begin.
-
-Every matrix starts as N(0, 1/fan_in); those that write to the residual stream
-are divided by sqrt(2 layers), so that its variance does not grow with depth
-(Radford et al. 2019, section 2.3). Embeddings and an untied head start as
-N(0, 0.02^2). Norm scales start at one, biases at zero.
+"""Norm, linear map and MLP of a transformer block; how their weights begin is in `parametrisation`.
 
 Letters: M tokens of the batch (batch times positions), D width, F MLP width.
 """
@@ -13,50 +8,65 @@ import jax.numpy as jnp
 from flax import nnx
 from jax import Array
 
-from scaling.config import ModelConfig
-
-EMBEDDING_STD = 0.02
-NORM_EPS = 1e-6
+from scaling.config import TransformerConfig
+from scaling.models.parametrisation import Role, std
 
 
 class Norm(nnx.Module):
-    """RMSNorm or LayerNorm over the last dimension, computed in float32."""
+    """RMSNorm or LayerNorm over the last dimension, computed in float32. The scale starts at one, a bias at zero."""
 
-    def __init__(self, dim: int, *, centered: bool, bias: bool):
+    def __init__(self, dim: int, *, centered: bool, bias: bool, eps: float):
         self.scale = nnx.Param(jnp.ones(dim))
         self.bias = nnx.Param(jnp.zeros(dim)) if bias else None
         self.centered = centered
+        self.eps = eps
 
     def __call__(self, x: Array) -> Array:
         wide = x.astype(jnp.float32)
         if self.centered:
             wide = wide - jnp.mean(wide, axis=-1, keepdims=True)
-        wide = wide * jax.lax.rsqrt(jnp.mean(jnp.square(wide), axis=-1, keepdims=True) + NORM_EPS)
+        wide = wide * jax.lax.rsqrt(jnp.mean(jnp.square(wide), axis=-1, keepdims=True) + self.eps)
         out = wide.astype(x.dtype) * self.scale[...]
         return out if self.bias is None else out + self.bias[...]
 
 
-def block_norm(model: ModelConfig) -> Norm:
+def block_norm(model: TransformerConfig) -> Norm:
     centered = model.norm == "layernorm"
-    return Norm(model.dim, centered=centered, bias=centered and model.biases)
+    return Norm(model.dim, centered=centered, bias=centered and model.biases, eps=model.norm_eps)
 
 
-def linear(model: ModelConfig, fan_in: int, fan_out: int, rngs: nnx.Rngs, *, residual: bool = False) -> nnx.Linear:
-    """A linear map; `residual` for those that write to the residual stream."""
-    std = fan_in**-0.5 * ((2 * model.layers) ** -0.5 if residual else 1.0)
-    return nnx.Linear(fan_in, fan_out, use_bias=model.biases, kernel_init=nnx.initializers.normal(std), rngs=rngs)
+def linear(
+    model: TransformerConfig, role: Role, fan_in: int, fan_out: int, rngs: nnx.Rngs, *, bias: bool | None = None
+) -> nnx.Linear:
+    """A linear map. bias: None takes the model's."""
+    start = nnx.initializers.normal(std(model, role, fan_in))
+    return nnx.Linear(fan_in, fan_out, use_bias=model.biases if bias is None else bias, kernel_init=start, rngs=rngs)
+
+
+def table(model: TransformerConfig, role: Role, rows: int, dim: int, rngs: nnx.Rngs) -> nnx.Param:
+    """A table of vectors that are looked up."""
+    return nnx.Param(std(model, role, dim) * jax.random.normal(rngs.params(), (rows, dim)))
+
+
+def activate(model: TransformerConfig, up: Array, gate: Array | None) -> Array:
+    """The MLP's non-linearity; gate is given where the activation has one (Shazeer 2020, arXiv:2002.05202)."""
+    if gate is not None:
+        return {"swiglu": jax.nn.silu, "geglu": jax.nn.gelu}[model.activation](gate) * up
+    if model.activation == "relu":
+        return jax.nn.relu(up)
+    return jax.nn.gelu(up, approximate=model.activation == "gelu")
 
 
 class MLP(nnx.Module):
-    """GELU (GPT-2's tanh form) or SwiGLU (Shazeer 2020, arXiv:2002.05202)."""
+    """Two linear maps around an activation, or three where it is gated."""
 
-    def __init__(self, model: ModelConfig, rngs: nnx.Rngs):
-        hidden = model.hidden_dim
-        self.gate = linear(model, model.dim, hidden, rngs) if model.activation == "swiglu" else None
-        self.up = linear(model, model.dim, hidden, rngs)
-        self.down = linear(model, hidden, model.dim, rngs, residual=True)
+    def __init__(self, model: TransformerConfig, rngs: nnx.Rngs, hidden: int | None = None):
+        hidden = hidden or model.hidden_dim
+        self.gate = linear(model, "hidden", model.dim, hidden, rngs) if model.gated else None
+        self.up = linear(model, "hidden", model.dim, hidden, rngs)
+        self.down = linear(model, "residual", hidden, model.dim, rngs)
+        self.model = model
 
     def __call__(self, x_MD: Array) -> Array:
-        up_MF = self.up(x_MD)
-        hidden_MF = jax.nn.gelu(up_MF) if self.gate is None else jax.nn.silu(self.gate(x_MD)) * up_MF
-        return self.down(hidden_MF)
+        gate_MF = None if self.gate is None else self.gate(x_MD)
+        return self.down(activate(self.model, self.up(x_MD), gate_MF))

@@ -1,104 +1,108 @@
-"""A pre-norm decoder: tokens in, logits out.
+"""A transformer: tokens in, states and logits out; decoder, prefix model, encoder, or encoder and decoder.
 
-The parameters of the layers are stacked along a leading layer dimension. On
-accelerators `lax.scan` walks it, so compilation does not grow with depth; on
-CPU the layers are unrolled, which runs 25 to 35% faster there. Activations
-are kept as (tokens of the batch, width) matrices.
-
-Letters: B batch, T position, M = B T, D width, V vocabulary.
+Letters: B batch, T position, S source position, M = B T, D width, V vocabulary.
 """
 
-from functools import cache
-from typing import Any
-
-import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax import Array
 
-from scaling.config import ModelConfig
-from scaling.models.attention import Attention
-from scaling.models.head import unembed
-from scaling.models.layers import EMBEDDING_STD, MLP, block_norm
-from scaling.models.positions import sinusoids
-
-Params = dict[str, Any]  # nested, as the modules are
-
-
-class Block(nnx.Module):
-    """Attention and MLP, each on a normalised copy of the residual stream."""
-
-    def __init__(self, model: ModelConfig, rngs: nnx.Rngs):
-        self.attention_norm = block_norm(model)
-        self.attention = Attention(model, rngs)
-        self.mlp_norm = block_norm(model)
-        self.mlp = MLP(model, rngs)
-
-    def __call__(self, x_MD: Array, positions: int, documents_BT: Array | None) -> Array:
-        x_MD = x_MD + self.attention(self.attention_norm(x_MD), positions, documents_BT)
-        return x_MD + self.mlp(self.mlp_norm(x_MD))
+from scaling.config import TransformerConfig
+from scaling.models.head import softcapped, unembed
+from scaling.models.inputs import Inputs, States
+from scaling.models.layers import activate, block_norm, linear, table
+from scaling.models.parametrisation import embedding_scale, logit_scale
+from scaling.models.sight import Sight
+from scaling.models.stack import Source, Stack
 
 
-class Decoder(nnx.Module):
-    """A language model over `model.vocab` tokens."""
+class HeadTransform(nnx.Module):
+    """A linear map, the activation and a norm before the head (Devlin et al. 2019's released code)."""
 
-    def __init__(self, model: ModelConfig, rngs: nnx.Rngs):
+    def __init__(self, model: TransformerConfig, rngs: nnx.Rngs):
+        self.linear = linear(model, "hidden", model.dim, model.dim, rngs)
+        self.norm = block_norm(model)
         self.model = model
-        self.embedding = _table(model.vocab, model.dim, rngs)
-        self.positions = _table(model.context, model.dim, rngs) if model.positions == "learned" else None
-        self.blocks = nnx.vmap(lambda rngs: Block(model, rngs))(rngs.split(model.layers))
-        self.final_norm = block_norm(model)
-        self.head = None if model.tied else _table(model.vocab, model.dim, rngs)
 
-    def __call__(self, inputs_BT: Array, documents_BT: Array | None = None) -> Array:
-        """Logits of the next token at every position, (B T, V), float32.
+    def __call__(self, x_MD: Array) -> Array:
+        return self.norm(activate(self.model, self.linear(x_MD), None))
 
-        documents_BT: segment of each token, when attention must stay within it.
-        """
-        batch, positions = inputs_BT.shape
-        x_MD = self.embedding[...][inputs_BT.reshape(-1)]
-        if self.positions is not None:
-            x_MD = x_MD + jnp.tile(self.positions[:positions], (batch, 1))
-        if self.model.positions == "sinusoidal":
-            table_TD = jnp.asarray(sinusoids(positions, self.model.dim), x_MD.dtype)
-            # Embeddings begin small beside unit sinusoids: sqrt(D) as in Vaswani et al. 2017, section 3.4.
-            x_MD = x_MD * self.model.dim**0.5 + jnp.tile(table_TD, (batch, 1))
-        x_MD = self.final_norm(self._through_blocks(x_MD, positions, documents_BT))
+
+class SentenceHead(nnx.Module):
+    """From the first state of a pair of texts to two logits: the second is the next text, or is not."""
+
+    def __init__(self, model: TransformerConfig, rngs: nnx.Rngs):
+        self.pool = linear(model, "hidden", model.dim, model.dim, rngs, bias=True)
+        self.out = linear(model, "output", model.dim, 2, rngs, bias=True)
+
+    def __call__(self, x_BTD: Array) -> Array:
+        return self.out(jnp.tanh(self.pool(x_BTD[:, 0]))).astype(jnp.float32)
+
+
+class Transformer(nnx.Module):
+    """All parameters of a model; see `config.TransformerConfig` for its options."""
+
+    def __init__(self, model: TransformerConfig, rngs: nnx.Rngs):
+        self.model = model
+        both = model.architecture == "encoder_decoder"
+        self.embedding = table(model, "embedding", model.vocab, model.dim, rngs)
+        self.types = table(model, "positions", model.token_types, model.dim, rngs) if model.token_types else None
+        if model.depth_of_encoder:
+            own = 0 if model.shared_layers else model.depth_of_encoder
+            self.encoder = Stack(model, rngs, layers=own, causal=False, cross=False)
+        if model.depth_of_decoder:
+            self.decoder = Stack(model, rngs, layers=model.layers, causal=True, cross=both)
+        self.head = None if model.tied else table(model, "output", model.vocab, model.dim, rngs)
+        self.head_transform = HeadTransform(model, rngs) if model.head_transform else None
+        self.head_bias = nnx.Param(jnp.zeros(model.vocab)) if model.head_bias else None
+        self.sentence_head = SentenceHead(model, rngs) if model.sentence_head else None
+
+    def states(self, inputs: Inputs) -> States:
+        """The last hidden states of the decoder, or of the encoder where there is no decoder."""
+        batch, positions = inputs.tokens_BT.shape
+        sight = Sight(inputs.documents_BT, inputs.documents_BT, inputs.prefix_B)
+        x_MD = self._embedded(inputs.tokens_BT, inputs.types_BT)
+        if self.model.architecture == "encoder":
+            x_MD, routing = self.encoder(x_MD, positions, sight)
+        elif self.model.architecture == "encoder_decoder":
+            source, read = self._source(inputs, positions)
+            x_MD, routing = self.decoder(x_MD, positions, sight, source)
+            routing = type(routing)(*(a + b for a, b in zip(routing, read, strict=True)))
+        else:
+            x_MD, routing = self.decoder(x_MD, positions, sight)
+        scale = logit_scale(self.model)
+        x_MD = x_MD if scale == 1.0 else x_MD * scale
+        return States(x_MD.reshape(batch, positions, -1), routing)
+
+    def logits(self, x_MD: Array) -> Array:
+        """Logits (M, V) of some of the states, float32."""
+        if self.head_transform is not None:
+            x_MD = self.head_transform(x_MD)
         head_VD = self.embedding if self.head is None else self.head
         logits_MV = unembed(x_MD, head_VD[...])
-        if self.model.logit_softcap is not None:
-            logits_MV = self.model.logit_softcap * jnp.tanh(logits_MV / self.model.logit_softcap)
-        return logits_MV
+        if self.head_bias is not None:
+            logits_MV = logits_MV + self.head_bias[...].astype(jnp.float32)
+        return softcapped(logits_MV, self.model.logit_softcap)
 
-    def _through_blocks(self, x_MD: Array, positions: int, documents_BT: Array | None) -> Array:
-        graph, stacked = nnx.split(self.blocks)
+    def sentence_logits(self, x_BTD: Array) -> Array:
+        """Logits (B, 2), float32: the second text follows the first; it does not."""
+        return self.sentence_head(x_BTD)
 
-        def apply(x_MD: Array, layer: Any) -> Array:
-            return nnx.merge(graph, layer)(x_MD, positions, documents_BT)
+    def _source(self, inputs: Inputs, positions: int) -> tuple[Source, object]:
+        batch, keys = inputs.source_BS.shape
+        documents_BS = inputs.source_documents_BS
+        shared = self.decoder.blocks if self.model.shared_layers else None
+        x_MD, routing = self.encoder(
+            self._embedded(inputs.source_BS, None), keys, Sight(documents_BS, documents_BS), blocks=shared
+        )
+        text_BT = None if documents_BS is None else jnp.zeros((batch, positions), documents_BS.dtype)
+        return Source(x_MD, keys, Sight(text_BT, documents_BS)), routing
 
-        if jax.default_backend() != "cpu":
-            return jax.lax.scan(lambda x, layer: (apply(x, layer), None), x_MD, stacked)[0]
-        # unstack, not indexing: its gradient is one concatenation instead of a sum of padded layers.
-        leaves, tree = jax.tree.flatten(stacked)
-        for layer in zip(*(jnp.unstack(leaf) for leaf in leaves), strict=True):
-            x_MD = apply(x_MD, jax.tree.unflatten(tree, layer))
-        return x_MD
-
-
-def init(model: ModelConfig, seed: Array | int) -> Params:
-    """Fresh float32 parameters; a pure function of the seed, so it may be traced."""
-    return nnx.to_pure_dict(nnx.state(Decoder(model, nnx.Rngs(jax.random.key(seed)))))
-
-
-def apply(model: ModelConfig, params: Params, inputs_BT: Array, documents_BT: Array | None = None) -> Array:
-    """Logits (B T, V) of the decoder with these parameters, in their precision; see `Decoder`."""
-    return nnx.merge(_graph(model), params)(inputs_BT, documents_BT)
-
-
-def _table(rows: int, dim: int, rngs: nnx.Rngs) -> nnx.Param:
-    return nnx.Param(EMBEDDING_STD * jax.random.normal(rngs.params(), (rows, dim)))
-
-
-@cache
-def _graph(model: ModelConfig) -> nnx.GraphDef:
-    return nnx.split(nnx.eval_shape(lambda: Decoder(model, nnx.Rngs(0))))[0]
+    def _embedded(self, tokens_BT: Array, types_BT: Array | None) -> Array:
+        x_MD = self.embedding[...][tokens_BT.reshape(-1)]
+        scale = embedding_scale(self.model)
+        x_MD = x_MD if scale == 1.0 else x_MD * jnp.asarray(scale, x_MD.dtype)
+        if self.types is None:
+            return x_MD
+        types_M = jnp.zeros(x_MD.shape[0], jnp.int32) if types_BT is None else types_BT.reshape(-1)
+        return x_MD + self.types[...][types_M]

@@ -23,6 +23,7 @@ class Progress:
     step: int
     first_loss: float | None = None  # of the path's first step
     smooth_loss: float | None = None  # running mean of the last steps' losses
+    loss_bearing: int = 0  # targets so far
     device_seconds: float = 0.0
     wall_seconds: float = 0.0
     started_from_step: int = 0

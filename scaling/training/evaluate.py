@@ -1,44 +1,75 @@
-"""The final loss: over the fixed held-out sequences, in nats a token and bits a byte."""
+"""The final loss: over the fixed held-out sequences, in nats a token and, where that means something, bits a byte."""
 
 import math
 
 import numpy as np
 
-from scaling.config import RunConfig
-from scaling.data.batches import heldout
+from scaling.config import NextToken, Prefix, RunConfig
 from scaling.data.store import Store
-from scaling.models.transformer import Params
+from scaling.models.families import Params
 from scaling.record import Heldout
-from scaling.training.step import compiled_evaluate, device_tokens
+from scaling.training.feed import Feed
+from scaling.training.losses import task_of
+from scaling.training.step import compiled_evaluate
 
 
-def evaluate(run: RunConfig, store: Store, params: Params) -> Heldout:
+def evaluate(run: RunConfig, store: Store, feed: Feed, params: Params) -> Heldout:
     """Loss over the held-out set, with standard errors over its sequences."""
-    fixed = heldout(store, context=run.model.context, sequences=run.data.heldout_sequences)
-    losses = compiled_evaluate(run.model, run.precision)
-    nats = []
-    for start in range(0, run.data.heldout_sequences, run.batch):
-        rows = np.arange(start, start + run.batch) % run.data.heldout_sequences  # one shape for the last batch too
-        summed = np.asarray(losses(params, device_tokens(run, fixed, rows)), np.float64)
-        nats.append(summed[: run.data.heldout_sequences - start])
-    return measured(np.concatenate(nats), run.model.context, fixed.target_bytes)
+    losses = compiled_evaluate(task_of(run), run.precision)
+    sequences, nats, weights = run.data.heldout_sequences, [], []
+    for start in range(0, sequences, run.batch):
+        rows = np.arange(start, start + run.batch) % sequences  # one shape for the last batch too
+        found = losses(params, feed.heldout_rows(rows), feed.knowledge)
+        for kept, values in zip((nats, weights), found, strict=True):
+            kept.append(np.asarray(values, np.float64)[: sequences - start])
+    return measured(run, np.concatenate(nats), np.concatenate(weights), target_bytes(run, store, feed.heldout.targets))
 
 
-def measured(nats: np.ndarray, context: int, target_bytes: np.ndarray) -> Heldout:
-    """Means from each sequence's summed nats and the bytes its targets stand for.
+def target_bytes(run: RunConfig, store: Store, targets: np.ndarray) -> np.ndarray | None:
+    """UTF-8 bytes that each sequence's targets stand for, (B,).
 
-    Bits a byte is a ratio of two sums, so its standard error is that of a
-    ratio estimator (Cochran 1977, Sampling Techniques, section 6.3).
+    None where the targets are no stretch of text told from what precedes it:
+    bits a byte would compare what cannot be compared.
     """
-    sequences = len(nats)
-    per_byte = nats.sum() / target_bytes.sum()
-    residuals = nats - per_byte * target_bytes
-    per_byte_se = math.sqrt(np.square(residuals).sum() / (sequences * (sequences - 1))) / target_bytes.mean()
+    if not isinstance(run.objective, NextToken | Prefix):
+        return None
+    return store.piece_bytes[targets[:, run.text - run.lengths.predicted :]].sum(axis=1, dtype=np.float64)
+
+
+def measured(run: RunConfig, nats: np.ndarray, weights: np.ndarray, target_bytes: np.ndarray | None) -> Heldout:
+    """Means over all sequences.
+
+    nats, weights: of each target, (B, K). target_bytes: that a sequence's targets stand for, (B,).
+    """
+    of_sequence = nats.sum(axis=1)
+    loss, loss_se = ratio(of_sequence, weights.sum(axis=1))
+    bits = bits_se = None
+    if target_bytes is not None:
+        bits, bits_se = (value / math.log(2) for value in ratio(of_sequence, target_bytes))
     return Heldout(
-        loss=float(nats.mean() / context),
-        loss_se=float(nats.std(ddof=1) / context / math.sqrt(sequences)),
-        bits_per_byte=float(per_byte / math.log(2)),
-        bits_per_byte_se=float(per_byte_se / math.log(2)),
-        sequences=sequences,
-        tokens=sequences * context,
+        loss=loss,
+        loss_se=loss_se,
+        bits_per_byte=bits,
+        bits_per_byte_se=bits_se,
+        sequences=len(nats),
+        tokens=int(weights.sum()),
+        by_position=by_position(nats) if isinstance(run.objective, NextToken) else {},
     )
+
+
+def by_position(nats_BT: np.ndarray) -> dict[int, float]:
+    """Mean nats of the tokens at places 1, 2, 3-4, 5-8, ... of a sequence, by the last place of each group.
+
+    How much a model gains from what it has read (Kaplan et al. 2020, figure 7).
+    """
+    last = nats_BT.shape[1]
+    ends = [2**power for power in range(last.bit_length()) if 2**power < last] + [last]
+    return {end: float(nats_BT[:, start:end].mean()) for start, end in zip([0, *ends[:-1]], ends, strict=True)}
+
+
+def ratio(nats: np.ndarray, size: np.ndarray) -> tuple[float, float]:
+    """A ratio of two sums over sequences and its standard error (Cochran 1977, Sampling Techniques, section 6.3)."""
+    sequences = len(nats)
+    mean = nats.sum() / size.sum()
+    residuals = nats - mean * size
+    return float(mean), float(math.sqrt(np.square(residuals).sum() / (sequences * (sequences - 1))) / size.mean())

@@ -48,7 +48,7 @@ class Logbook:
         """progress: where it starts. opened: when the attempt began, by time.perf_counter."""
         self.progress = progress
         self._run, self._placement, self._report = run, placement, report
-        self._flops_per_step = flops_per_token(run.model).exact * run.batch_tokens
+        self._flops_per_step = flops_per_token(run.model, run.objective).exact * run.batch_tokens
         self._warmup_steps = -(-run.schedule.warmup_tokens // run.batch_tokens)
         self._curve = CurveWriter(directory.live_curve, after_step=progress.step)
         self._tracker = Tracker(run, directory.path, placement.tracking, progress.attempts)
@@ -71,6 +71,7 @@ class Logbook:
             step=step + 1,
             first_loss=loss if before.first_loss is None else before.first_loss,
             smooth_loss=smooth,
+            loss_bearing=before.loss_bearing + round(float(metrics.bearing)),
             device_seconds=before.device_seconds + seconds,
             wall_seconds=self.wall_seconds(),
         )
@@ -82,6 +83,8 @@ class Logbook:
             "lr": rate(run, step),
             "grad_norm": float(metrics.grad_norm),
             "step_seconds": seconds,
+            "auxiliary": float(metrics.auxiliary),
+            "dropped": float(metrics.dropped),
         }
         self._curve.append(row)
         if (step + 1) % self._placement.log_steps == 0 or step + 1 == run.steps:

@@ -10,26 +10,27 @@ import threading
 import time
 from collections.abc import Callable, Collection
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 
 import jax
 import numpy as np
 from filelock import FileLock, Timeout
 
-from scaling.config import ModelConfig, Placement, RunConfig, run_id
+from scaling.config import NgramConfig, Placement, RunConfig, run_id
 from scaling.curve import compact
-from scaling.data.batches import Batch, batch, check_enough, tokens_read
+from scaling.data.batches import check_enough, tokens_read
 from scaling.data.store import Store
 from scaling.outcome import record_of
 from scaling.provenance import provenance
 from scaling.record import RunDirectory, RunRecord, Tokens, read_config, read_record, write_config, write_record
 from scaling.training.checkpoint import Checkpoints, Progress, restore
+from scaling.training.counting import count
 from scaling.training.evaluate import evaluate
+from scaling.training.feed import Feed
 from scaling.training.logbook import Diverged, Live, Logbook
+from scaling.training.losses import task_of
 from scaling.training.schedules import cooldown_start, rate
-from scaling.training.step import Hyper, TrainState, compiled_init, compiled_step, device_tokens, hyper
-from scaling.training.step import Tokens as DeviceTokens
+from scaling.training.step import TrainState, compiled_init, compiled_step, hyper
 
 
 class RunHeld(Exception):
@@ -59,6 +60,8 @@ def train(
         with FileLock(directory.lock, timeout=0):
             if directory.record.exists() and (record := read_record(directory.record)).status != "failed":
                 return record
+            if isinstance(run.model, NgramConfig):
+                return _counted(run, store, directory, placement)
             keep = {tokens // run.batch_tokens for tokens in keep_tokens}
             with Checkpoints(directory.checkpoints, keep) as checkpoints:
                 return _attempt(run, runs, store, placement, keep, checkpoints, report, stop or threading.Event())
@@ -79,22 +82,23 @@ def _attempt(
     opened = time.perf_counter()
     directory = RunDirectory(runs / run_id(run))
     state, progress = _start(run, runs, checkpoints)
-    step_of = warmed_step(run.model, run.batch, run.precision, placement.microbatches, run.data.document_attention)
+    feed = Feed(run, store)
+    step_of = warmed_step(run, feed, placement.microbatches)
     logbook = Logbook(run, directory, placement, progress, report, opened)
     status, message = "finished", ""
     try:
-        state = _follow(run, store, placement, keep, checkpoints, logbook, state, step_of, stop)
+        state = _follow(run, feed, placement, keep, checkpoints, logbook, state, step_of, stop)
     except Diverged as error:
         status, message = "diverged", str(error)
     if stop.is_set() and logbook.progress.step < run.steps and status == "finished":
         logbook.close({"status": "interrupted"})
         return None
-    heldout = evaluate(run, store, state.params) if status == "finished" else None
+    heldout = evaluate(run, store, feed, state.params) if status == "finished" else None
     logbook.close({"status": status, "heldout_loss": heldout.loss if heldout else None})
     checkpoints.wait()
     compact(directory.live_curve, directory.curve)
     seen = logbook.progress.step * run.batch_tokens
-    unique, epochs = tokens_read(store, seen, run.model.context)
+    unique, epochs = tokens_read(store, seen, run.text)
     device = jax.devices()[0]
     record = record_of(
         run,
@@ -103,7 +107,7 @@ def _attempt(
         message=message,
         heldout=heldout,
         curve=directory.curve,
-        tokens=Tokens(seen=seen, loss_bearing=seen, unique=unique, epochs=epochs),
+        tokens=Tokens(seen=seen, loss_bearing=logbook.progress.loss_bearing, unique=unique, epochs=epochs),
         started_from_tokens=progress.started_from_step * run.batch_tokens,
         device_seconds=logbook.progress.device_seconds,
         wall_seconds=logbook.wall_seconds(),
@@ -112,6 +116,12 @@ def _attempt(
     )
     write_record(directory, record)
     directory.live_curve.unlink()  # only now: a kill before the record must find it
+    return record
+
+
+def _counted(run: RunConfig, store: Store, directory: RunDirectory, placement: Placement) -> RunRecord:
+    record = count(run, store, directory, placement, provenance(jax.devices()[0].device_kind, _devices()))
+    write_record(directory, record)
     return record
 
 
@@ -138,15 +148,16 @@ def _start(run: RunConfig, runs: Path, checkpoints: Checkpoints) -> tuple[TrainS
                 step=progress.step,
                 first_loss=progress.first_loss,
                 smooth_loss=progress.smooth_loss,
+                loss_bearing=progress.loss_bearing,
                 started_from_step=progress.step,
             )
     # A branch without its trunk's checkpoint walks the same path from the start, only slower.
-    return compiled_init(run.model)(run.seed), Progress(step=0)
+    return compiled_init(task_of(run))(run.seed), Progress(step=0)
 
 
 def _follow(
     run: RunConfig,
-    store: Store,
+    feed: Feed,
     placement: Placement,
     keep: Collection[int],
     checkpoints: Checkpoints,
@@ -160,8 +171,7 @@ def _follow(
     pending = None
     logbook.start_clock()
     for step in range(logbook.progress.step, run.steps):
-        tokens = device_tokens(run, _batch(run, store, step))
-        state, metrics = step_of(state, tokens, hyper(run, rate(run, step)))
+        state, metrics = step_of(state, feed.step(step), feed.knowledge, hyper(run, rate(run, step)))
         if pending is not None:
             logbook.settle(*pending)
         pending = (step, metrics)
@@ -177,23 +187,17 @@ def _follow(
     return state
 
 
-def _batch(run: RunConfig, store: Store, step: int) -> Batch:
-    return batch(store, seed=run.seed, step=step, batch=run.batch, context=run.model.context)
-
-
-@cache
-def warmed_step(model: ModelConfig, batch: int, precision: str, microbatches: int, documents: bool) -> Callable:
-    """The step of this shape, compiled and run once: a run's clock starts after it."""
-    step = compiled_step(model, precision, microbatches)
-    zeros_BT = np.zeros((batch, model.context), np.int32)
-    tokens = DeviceTokens(zeros_BT, zeros_BT, zeros_BT if documents else None)
-    jax.block_until_ready(step(compiled_init(model)(0), tokens, Hyper(*[1.0] * len(Hyper._fields))))
+def warmed_step(run: RunConfig, feed: Feed, microbatches: int) -> Callable:
+    """The step of a run's shape, compiled and run once on a state of its own: a run's clock starts after it."""
+    step = compiled_step(task_of(run), run.precision, microbatches)
+    state = compiled_init(task_of(run))(0)
+    jax.block_until_ready(step(state, feed.step(0), feed.knowledge, hyper(run, 0.0)))
     return step
 
 
 def _empty_state(run: RunConfig) -> TrainState:
     """Zeros in the structure of a train state, on the host: what a checkpoint is read into."""
-    shapes = jax.eval_shape(compiled_init(run.model), 0)
+    shapes = jax.eval_shape(compiled_init(task_of(run)), 0)
     return jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
 
 
@@ -201,7 +205,7 @@ def _check_same_path(trunk: RunConfig, run: RunConfig) -> None:
     """Raise unless the trunk and the run learn the same up to where the run leaves it."""
     different = [
         name
-        for name in ("model", "data", "batch", "optim", "precision", "seed")
+        for name in ("model", "objective", "data", "batch", "optim", "precision", "seed")
         if getattr(trunk, name) != getattr(run, name)
     ]
     if trunk.schedule.warmup_tokens != run.schedule.warmup_tokens or trunk.schedule.kind != "constant":

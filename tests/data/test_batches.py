@@ -4,7 +4,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from scaling.config import DataConfig, ModelConfig, RunConfig
+from scaling.config import DataConfig, RunConfig, TransformerConfig
 from scaling.data.batches import batch, check_enough, heldout, tokens_read, windows
 from scaling.data.sources import DataError
 
@@ -23,7 +23,7 @@ def a_store(train=1001, validation=101):
 
 
 def a_run(*, tokens=320, context=8, batch=4, data=None):
-    model = ModelConfig(vocab=512, dim=8, layers=1, heads=2, context=context)
+    model = TransformerConfig(vocab=512, dim=8, layers=1, heads=2, context=context)
     return RunConfig(model=model, data=data or DataConfig(heldout_sequences=4), tokens=tokens, batch=batch)
 
 

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from scaling.config import DataConfig, ModelConfig, OptimConfig, RunConfig, ScheduleConfig, Source
+from scaling.config import DataConfig, OptimConfig, RunConfig, ScheduleConfig, Source, TransformerConfig
 from scaling.plan import Cell, Study, branches
 
 STEP = 16 * 4
@@ -10,7 +10,7 @@ STEP = 16 * 4
 
 def run_of(source: Source, dim: int = 16) -> RunConfig:
     return RunConfig(
-        model=ModelConfig(vocab=257, dim=dim, layers=1, heads=2, context=16),
+        model=TransformerConfig(vocab=257, dim=dim, layers=1, heads=2, context=16),
         data=DataConfig(source=source, tokenizer="bytes", vocab=257, heldout_sequences=4),
         tokens=30 * STEP,
         batch=4,

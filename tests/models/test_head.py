@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from scaling.models.head import token_losses, unembed
+from scaling.models.head import mean_logit_gaps, softcapped, token_losses, unembed
 
 M, D, V = 12, 8, 30
 
@@ -48,3 +48,17 @@ def test_half_precision_inputs_give_float32_logits(given):
     logits = unembed(x.astype(jnp.bfloat16), head.astype(jnp.bfloat16))
     assert logits.dtype == jnp.float32
     np.testing.assert_allclose(logits, x @ head.T, atol=0.1)  # 8 significant bits, sums of 8 terms of order 1
+
+
+def test_smoothing_adds_the_gap_between_the_target_and_the_mean(given):
+    x, head, targets = given
+    logits, share = unembed(x, head), 0.1
+    smoothed = (1 - share) * jnp.eye(V)[targets] + share / V
+    expected = -jnp.sum(smoothed * jax.nn.log_softmax(logits), axis=-1)
+    found = token_losses(logits, targets) + share * mean_logit_gaps(logits, targets)
+    np.testing.assert_allclose(found, expected, rtol=1e-4)  # float32 logits of order 10
+
+
+def test_a_soft_cap_bends_large_logits_and_keeps_small_ones():
+    np.testing.assert_allclose(softcapped(jnp.array([1e-3, 1e6]), 30.0), [1e-3, 30.0], rtol=1e-6)
+    np.testing.assert_array_equal(softcapped(jnp.array([5.0]), None), [5.0])

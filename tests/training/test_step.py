@@ -7,34 +7,43 @@ import numpy as np
 import optax
 import pytest
 
-from scaling.config import ModelConfig
-from scaling.counts import train_flops
-from scaling.models import transformer
-from scaling.models.head import token_losses
-from scaling.training.step import (
-    Hyper,
-    Tokens,
-    compiled_init,
-    compiled_step,
-    hyper,
-    optimizer,
-    train_step,
+from scaling.config import (
+    Experts,
+    Masked,
+    MixtureOfDenoisers,
+    NextToken,
+    Prefix,
+    ReplacedTokens,
+    SpanCorruption,
+    TransformerConfig,
+    lengths,
 )
+from scaling.counts import train_flops
+from scaling.models import families
+from scaling.models.head import token_losses
+from scaling.models.inputs import Inputs
+from scaling.training.feed import keys
+from scaling.training.losses import Knowledge, Task, Tokens
+from scaling.training.step import Hyper, compiled_init, compiled_step, hyper, optimizer, train_step
 
-MODEL = ModelConfig(vocab=260, dim=16, layers=2, heads=2, context=16)
-NUMBERS = Hyper(lr=1e-2, weight_decay=0.1, beta1=0.9, beta2=0.95, eps=1e-8, clip=1.0)
+MODEL = TransformerConfig(vocab=260, dim=16, layers=2, heads=2, context=16)
+NUMBERS = Hyper(lr=1e-2, weight_decay=0.1, beta1=0.9, beta2=0.95, eps=1e-8, clip=1.0, label_smoothing=0.0)
+TASK = Task(MODEL, NextToken(), specials=0, smoothed=False)
 
 
-def batch_of(model, sequences, seed=0):
-    stream = np.asarray(jax.random.randint(jax.random.key(seed), (sequences, model.context + 1), 0, model.vocab))
-    return Tokens(stream[:, :-1], stream[:, 1:], None)
+def batch_of(task, sequences, seed=0):
+    text, ordinary = lengths(task.model, task.objective).text, task.model.vocab - task.specials
+    windows = [np.asarray(jax.random.randint(jax.random.key(s), (sequences, text + 1), 0, ordinary)) for s in (seed, 9)]
+    pairs = windows[1] if getattr(task.objective, "next_sentence", False) else None
+    return Tokens(windows[0], keys(seed, np.arange(sequences)), None, pairs)
 
 
-def after(steps, microbatches=1, precision="float32", numbers=NUMBERS, model=MODEL):
+def after(steps, microbatches=1, precision="float32", numbers=NUMBERS, task=TASK):
     """State and losses after some steps on one batch."""
-    state, losses = compiled_init(model)(0), []
+    state, losses = compiled_init(task)(0), []
     for _ in range(steps):
-        state, metrics = compiled_step(model, precision, microbatches)(state, batch_of(model, 4), numbers)
+        step = compiled_step(task, precision, microbatches)
+        state, metrics = step(state, batch_of(task, 4), Knowledge(), numbers)
         losses.append(float(metrics.loss))
     return state, losses
 
@@ -46,12 +55,13 @@ def test_training_on_one_batch_learns_it():
 
 
 def test_the_step_is_optax_adamw_on_the_mean_loss():
-    state = compiled_init(MODEL)(0)
-    tokens = batch_of(MODEL, 4)
+    state = compiled_init(TASK)(0)
+    tokens = batch_of(TASK, 4)
 
     def loss(params):
-        logits_MV = transformer.apply(MODEL, params, tokens.inputs_BT)
-        return token_losses(logits_MV, tokens.targets_BT.reshape(-1)).mean()
+        x_BTD = families.states(MODEL, params, Inputs(tokens.window_BW[:, :-1])).x_BTD
+        logits_MV = families.logits(MODEL, params, x_BTD.reshape(-1, MODEL.dim))
+        return token_losses(logits_MV, tokens.window_BW[:, 1:].reshape(-1)).mean()
 
     def is_matrix(params):
         return jax.tree_util.tree_map_with_path(lambda path, _: path[-1].key != "scale", params)
@@ -63,17 +73,17 @@ def test_the_step_is_optax_adamw_on_the_mean_loss():
     grads = jax.grad(loss)(state.params)
     updates, _ = library.update(grads, library.init(state.params), state.params)
     expected = optax.apply_updates(state.params, updates)
-    found, metrics = compiled_step(MODEL, "float32", 1)(state, tokens, NUMBERS)
+    found, metrics = compiled_step(TASK, "float32", 1)(state, tokens, Knowledge(), NUMBERS)
     # The first Adam step divides a gradient by its own size: where it is rounding noise, so is the update.
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-4), found.params, expected)
     assert float(metrics.grad_norm) == pytest.approx(float(optax.tree.norm(grads)), rel=1e-4)
 
 
 def test_norm_scales_are_not_decayed_and_matrices_are():
-    state = compiled_init(MODEL)(0)
+    state = compiled_init(TASK)(0)
     zero = jax.tree.map(jnp.zeros_like, state.params)
-    updates, _ = optimizer(NUMBERS).update(zero, state.optimizer, state.params)
-    assert not np.any(updates["final_norm"]["scale"])
+    updates, _ = optimizer(MODEL, NUMBERS).update(zero, state.optimizer, state.params)
+    assert not np.any(updates["decoder"]["final_norm"]["scale"])
     np.testing.assert_allclose(updates["embedding"], -1e-2 * 0.1 * state.params["embedding"], rtol=1e-5)
 
 
@@ -92,11 +102,11 @@ def test_bfloat16_computes_nearly_the_same_loss_and_keeps_float32_parameters():
 
 
 def test_runs_that_differ_in_their_numbers_alone_share_one_executable(run):
-    step = compiled_step(MODEL, "float32", 1)
-    state = compiled_init(MODEL)(0)
+    step = compiled_step(TASK, "float32", 1)
+    state = compiled_init(TASK)(0)
     for changes in ({"lr": 1e-3}, {"weight_decay": 0.5}, {"clip": 0.1}):
         numbers = hyper(replace(run, optim=replace(run.optim, **changes)), lr=changes.get("lr", 1e-2))
-        state, _ = step(state, batch_of(MODEL, 4), numbers)
+        state, _ = step(state, batch_of(TASK, 4), Knowledge(), numbers)
     assert step._cache_size() == 1
 
 
@@ -107,16 +117,70 @@ def test_two_executions_give_the_same_bits():
 @pytest.mark.parametrize(
     "model",
     [
-        ModelConfig(vocab=512, dim=64, layers=4, heads=4, context=128),
-        ModelConfig(vocab=512, dim=128, layers=3, heads=4, kv_heads=2, context=128, activation="gelu", tied=False),
-        ModelConfig(vocab=1024, dim=256, layers=2, heads=2, context=64),
+        TransformerConfig(vocab=512, dim=64, layers=4, heads=4, context=128),
+        TransformerConfig(
+            vocab=512, dim=128, layers=3, heads=4, kv_heads=2, context=128, activation="gelu", tied=False
+        ),
+        TransformerConfig(vocab=1024, dim=256, layers=2, heads=2, context=64),
     ],
     ids=["d64", "d128-grouped-untied", "d256"],
 )
 def test_the_exact_flops_agree_with_xlas_cost_analysis_of_the_training_step(model):
-    shapes = jax.eval_shape(compiled_init(model), 0)
-    step = jax.jit(partial(train_step, model, "float32", 1))
-    compiled = step.lower(shapes, batch_of(model, 4), NUMBERS).compile()
+    task = TASK._replace(model=model)
+    shapes = jax.eval_shape(compiled_init(task), 0)
+    step = jax.jit(partial(train_step, task, "float32", 1))
+    compiled = step.lower(shapes, batch_of(task, 4), Knowledge(), NUMBERS).compile()
     counted = train_flops(model, 4 * model.context).exact
     # XLA counts elementwise work and the optimizer too: a few percent at these widths.
     assert compiled.cost_analysis()["flops"] == pytest.approx(counted, rel=0.05)
+
+
+SMALL = {"vocab": 330, "dim": 16, "layers": 1, "heads": 2, "context": 32}
+TASKS = {
+    "prefix": ({"architecture": "prefix"}, Prefix()),
+    "bert": ({"architecture": "encoder", "token_types": 2, "sentence_head": True}, Masked(next_sentence=True)),
+    "t5": ({"architecture": "encoder_decoder", "positions": "t5"}, SpanCorruption()),
+    "ul2": ({"architecture": "prefix"}, MixtureOfDenoisers()),
+    "electra": ({"architecture": "encoder"}, ReplacedTokens()),
+    "experts": ({"moe": Experts(experts=4)}, NextToken()),
+}
+
+
+@pytest.fixture(scope="module", params=TASKS)
+def task(request):
+    changes, objective = TASKS[request.param]
+    return Task(TransformerConfig(**SMALL | changes), objective, specials=70, smoothed=False)
+
+
+def test_every_task_learns_its_batch(task):
+    state = compiled_init(task)(0)
+    step = compiled_step(task, "float32", 1)
+    tokens, metrics = batch_of(task, 4), []
+    for _ in range(40):
+        state, found = step(state, tokens, Knowledge(), NUMBERS._replace(lr=2e-2))
+        metrics.append(found)
+    first, last = metrics[0], metrics[-1]
+    assert float(last.loss) < 0.8 * float(first.loss)
+    assert 0 < float(first.bearing) <= 4 * lengths(task.model, task.objective).predicted
+    beside = task.model.moe is not None or isinstance(task.objective, ReplacedTokens) or task.model.sentence_head
+    assert (float(first.auxiliary) > 0) == beside
+
+
+def test_smoothed_targets_are_learned_and_the_loss_stays_unsmoothed():
+    smoothed = TASK._replace(smoothed=True)
+    state, tokens = compiled_init(smoothed)(0), batch_of(TASK, 4)
+    step = compiled_step(smoothed, "float32", 1)
+    _, plain = step(compiled_init(smoothed)(0), tokens, Knowledge(), NUMBERS)
+    found, metrics = step(state, tokens, Knowledge(), NUMBERS._replace(label_smoothing=0.1))
+    assert float(metrics.loss) == float(plain.loss)
+
+    def by_definition(params):
+        x_BTD = families.states(MODEL, params, Inputs(tokens.window_BW[:, :-1])).x_BTD
+        logs_MV = jax.nn.log_softmax(families.logits(MODEL, params, x_BTD.reshape(-1, MODEL.dim)))
+        targets_MV = optax.smooth_labels(jax.nn.one_hot(tokens.window_BW[:, 1:].reshape(-1), MODEL.vocab), 0.1)
+        return -jnp.sum(targets_MV * logs_MV, axis=-1).mean()
+
+    grads = jax.grad(by_definition)(compiled_init(smoothed)(0).params)
+    # float32 sums of 64 tokens over a vocabulary of 260.
+    assert float(metrics.grad_norm) == pytest.approx(float(optax.tree.norm(grads)), rel=1e-4)
+    assert found is not None

@@ -21,12 +21,12 @@ from analysis.tables.table import (
     table_hash,
     write_csv,
 )
-from scaling.config import DataConfig, ModelConfig, RunConfig, ScheduleConfig, Trunk, run_id
+from scaling.config import DataConfig, RunConfig, ScheduleConfig, TransformerConfig, Trunk, run_id
 from scaling.counts import Flops, Params
 from scaling.record import Cost, Heldout, Provenance, RunDirectory, RunRecord, Tokens, write_config, write_record
 
 ROW = {"params": 1e4, "tokens": 1e6, "flops": 6e10, "loss": 3.5}
-MODEL = ModelConfig(vocab=512, dim=16, layers=2, heads=2, context=64)
+MODEL = TransformerConfig(vocab=512, dim=16, layers=2, heads=2, context=64)
 
 
 def train(folder, config, status="finished", loss=3.5):

@@ -4,12 +4,17 @@ import pytest
 
 from scaling.config import (
     DataConfig,
-    ModelConfig,
+    Masked,
     OptimConfig,
     Placement,
+    Prefix,
+    RecurrentConfig,
+    ReplacedTokens,
     RunConfig,
     ScheduleConfig,
+    SkipGram,
     Source,
+    SpanCorruption,
     Trunk,
     from_dict,
     hashed_payload,
@@ -67,24 +72,6 @@ def test_a_broken_cross_check_is_refused_in_a_file_as_in_code(run):
 
 
 @pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"heads": 3}, "heads=3 does not divide dim=16: choose a divisor of 16"),
-        ({"heads": 4, "kv_heads": 3}, "kv_heads=3 does not divide heads=4"),
-        ({"kv_heads": 0}, "kv_heads=0: must be positive, or None"),
-        ({"heads": 16}, "rope rotates pairs, but dim/heads=1 is odd"),
-        ({"dim": 15, "heads": 5, "positions": "sinusoidal"}, "sinusoidal positions need an even dim"),
-        ({"layers": 0}, "layers=0: must be positive"),
-        ({"logit_softcap": -1.0}, "logit_softcap=-1.0"),
-        ({"rope_base": 1.0}, "rope_base=1.0"),
-    ],
-)
-def test_an_impossible_model_is_refused(model, changes, message):
-    with pytest.raises(ValueError, match=message):
-        replace(model, **changes)
-
-
-@pytest.mark.parametrize(
     ("make", "message"),
     [
         (lambda: DataConfig(vocab=100), "DataConfig.vocab=100 .*must be at least 260"),
@@ -109,11 +96,21 @@ def test_an_impossible_setting_is_refused(make, message):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"data": DataConfig(vocab=300)}, "model.vocab=257 but data.vocab=300"),
-        ({"tokens": 65}, r"tokens=65 is no positive multiple of batch \* context = 4 \* 16 = 64: the nearest is 64"),
+        ({"data": DataConfig(vocab=300)}, "model.vocab=257 but data.vocab=300 . specials=0: set model.vocab=300"),
+        (
+            {"tokens": 65},
+            r"tokens=65 is no positive multiple of batch \* tokens a sequence = 4 \* 16 = 64: the nearest is 64",
+        ),
         ({"batch": 0}, "batch=0"),
         ({"schedule": ScheduleConfig(warmup_tokens=10**6)}, "warm-up of 1000000 tokens outlasts"),
         ({"trunk": Trunk(run_id="a", tokens=65)}, "trunk.tokens=65: must be a multiple of 64"),
+        ({"objective": Masked()}, "objective 'masked' with architecture='decoder': it is learned by encoder"),
+        ({"objective": Prefix(prefix=16)}, "no text fits into context=16 with prefix=16"),
+        (
+            {"objective": SpanCorruption()},
+            r"'span_corruption' needs 9 special tokens, but data.specials=0: set data.*266",
+        ),
+        ({"objective": SkipGram()}, "it is learned by word_vectors"),
     ],
 )
 def test_an_inconsistent_run_is_refused(run, changes, message):
@@ -121,13 +118,39 @@ def test_an_inconsistent_run_is_refused(run, changes, message):
         replace(run, **changes)
 
 
+def test_a_sentence_head_and_its_objective_come_together(run):
+    encoder = replace(run.model, vocab=262, architecture="encoder", sentence_head=True)
+    data = replace(run.data, specials=5)
+    with pytest.raises(ValueError, match=r"objective\.next_sentence=False with model\.sentence_head=True: give both"):
+        replace(run, model=encoder, data=data, objective=Masked(text=14), tokens=14 * 4)
+
+
+def test_attention_within_documents_belongs_to_the_next_token(run):
+    with pytest.raises(ValueError, match="document_attention with objective 'prefix'"):
+        replace(run, objective=Prefix(), data=replace(run.data, document_attention=True))
+
+
+def test_every_kind_of_model_and_objective_survives_the_way_through_plain_data(run):
+    recurrent = replace(run, model=RecurrentConfig(vocab=257, dim=16, layers=1, context=16))
+    prefix = replace(run, model=replace(run.model, architecture="prefix"), objective=Prefix(prefix=4))
+    for other in (recurrent, prefix):
+        assert from_dict(RunConfig, to_dict(other), "here") == other
+    assert len({run_id(run), run_id(recurrent), run_id(prefix)}) == 3
+
+
+def test_the_kind_of_an_objective_is_hashed_even_where_all_else_is_default():
+    assert hashed_payload(Masked()) == {"kind": "masked"}
+    assert hashed_payload(ReplacedTokens()) == {"kind": "replaced_tokens"}
+
+
+def test_tokens_count_text_and_not_what_an_objective_adds(run):
+    encoder = replace(run.model, vocab=262, architecture="encoder")
+    masked = replace(run, model=encoder, data=replace(run.data, specials=5), objective=Masked(), tokens=14 * 4 * 3)
+    assert (masked.text, masked.batch_tokens, masked.steps) == (14, 56, 3)  # two of 16 positions are [CLS] and [SEP]
+
+
 def test_placement_is_no_part_of_a_run(run):
     assert not {f for f in vars(Placement())} & {f for f in vars(run)}
-
-
-def test_swiglu_has_as_many_mlp_parameters_as_gelu():
-    swiglu = ModelConfig(vocab=260, dim=96, layers=1, heads=2)
-    assert 3 * swiglu.hidden_dim == 2 * replace(swiglu, activation="gelu").hidden_dim
 
 
 def test_branches_of_one_trunk_are_one_cluster_and_other_runs_their_own(run):

@@ -1,0 +1,269 @@
+"""The report of a study that compares arms: one HTML file that needs no network, and its parts as files beside it."""
+
+import json
+from collections.abc import Iterator, Sequence
+from html import escape
+from pathlib import Path
+
+import numpy as np
+
+from analysis import figures
+from analysis.compared_arm import axis_name
+from analysis.comparison import Comparison
+from analysis.figures.arms import baselines, bits_of_loss, has
+from analysis.report.comparison_text import (
+    ALL,
+    ARM_HEAD,
+    NONE,
+    WORTH_HEAD,
+    arm_rows,
+    comparison_json,
+    exponent_lines,
+    position_rows,
+    summarise_comparison,
+    worth_row,
+)
+from analysis.report.page import cards, facts, notes, page, paragraph, section, table_html
+from analysis.report.pictures import Picture, run_texts
+from analysis.report.report import figure_blocks
+from analysis.tables.table import Manifest, column, write_csv
+from analysis.words import bracket, compact, flops, interval, percent, plural
+from scaling.record import write_atomic
+
+MOST_CARDS = 8  # with more the table below is easier to read
+ABOUT = {"git_commit": "Commit", "git_dirty": "Uncommitted changes", "device_kind": "Device", "packages": "Packages"}
+
+
+def write_comparison(manifest: Manifest, found: Comparison, folder: Path) -> Path:
+    """Write report.html, figures as PNG, SVG and PDF, fit.json and table.csv into `folder`; returns the page's path."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_atomic(folder / "fit.json", json.dumps(comparison_json(found), indent=1, allow_nan=False) + "\n")
+    write_csv(found.table, folder / "table.csv")
+    shown = figure_blocks(_pictures(found), folder)
+    doubts = [(doubt.name, doubt.text) for doubt in found.warnings]
+    doubts += [("not done", f"{item.part}: {item.reason}") for item in found.not_done]
+    body = "\n".join(
+        [
+            _head(manifest, found),
+            notes("Read with care", doubts),
+            section("Figures", "".join(shown.values())),
+            section("The arms", _table(ARM_HEAD, arm_rows(found))),
+            _exponents(found),
+            _positions(found),
+            _published(manifest, found),
+            _left_out(found),
+            _runs(found),
+            _provenance(found),
+        ]
+    )
+    path = folder / "report.html"
+    write_atomic(path, page(title=f"{manifest.name}: arms compared", body=body))
+    return path
+
+
+def _head(manifest: Manifest, found: Comparison) -> str:
+    said = "".join(paragraph(text, "answer") for text in _answer(found))
+    letter = "C" if found.x == "flops" else "N"
+    numbers = [
+        (f"{arm.name}: loss ~ {letter}^b", f"{arm.line.exponent.value:.3f}", _bracket(arm.line.exponent))
+        for arm in found.arms if arm.line
+    ] + [
+        (f"{arm.name}: N* ~ C^a", f"{arm.isoflop.params.exponent.value:.3f}", _bracket(arm.isoflop.params.exponent))
+        for arm in found.arms if arm.isoflop and arm.isoflop.params
+    ]  # fmt: skip
+    numbers = numbers if len(numbers) <= MOST_CARDS else []
+    note = paragraph("Brackets hold 95% intervals; losses are nats per token.", "muted") if numbers else ""
+    return (
+        f"<header><p class='eyebrow'>Study {escape(manifest.name)}</p>"
+        f"<h1>{escape(manifest.question or manifest.name)}</h1>{said}{cards(numbers)}{note}</header>"
+    )
+
+
+def _bracket(estimate: object) -> str:
+    return bracket(estimate.low, estimate.high, ".3f")
+
+
+def _answer(found: Comparison) -> list[str]:
+    """For each objective the order of the arms where all of them were trained as far; then the tests of exponents."""
+    said = []
+    for objective in found.objectives:
+        arms = found.of(objective)
+        reach = min(column(arm.best, found.x).max() for arm in arms)
+        lowest = [(_loss_at(arm.best, found.x, reach), arm.arm) for arm in arms]
+        lowest += [(row["loss"], row["arm"]) for row in baselines(found, objective)]
+        if len(lowest) < 2:
+            continue
+        at = f"{flops(reach)} FLOPs" if found.x == "flops" else f"{compact(reach)} parameters"
+        ranked = ", ".join(f"{name} {loss:.3f}" for loss, name in sorted(lowest))
+        goal = f" ({objective.replace('_', ' ')})" if len(found.objectives) > 1 else ""
+        said.append(f"Loss{goal} at {at}, the lowest first: {ranked}.")
+    if said and found.seeds:
+        said[-1] += f" Runs that differ by their seed alone differ by {percent(found.seeds.scale)}."
+    for item in found.same:
+        differ = "differ" if item.result.p < 0.05 else "do not differ visibly"
+        said.append(f"The exponents of {item.of} {differ} between {plural(len(item.arms), 'arm')} "
+                    f"(p = {item.result.p:.2g}).")  # fmt: skip
+    return said
+
+
+def _loss_at(table: object, x: str, value: float) -> float:
+    """Mean loss of the runs nearest to a value of x: of several seeds, all."""
+    away = np.abs(np.log(column(table, x) / value))
+    return float(column(table, "loss")[away <= away.min() + 1e-3].mean())
+
+
+def _pictures(found: Comparison) -> Iterator[Picture]:
+    """Every figure that the arms allow."""
+    if not found.arms:
+        return
+    texts = {f"arm{i}": run_texts(arm.best) for i, arm in enumerate(found.arms)}
+    order = "; ".join(f"{row[0]} {row[ARM_HEAD.index('loss')]}" for row in arm_rows(found))
+    against = {"flops": "compute", "params": "size"}[found.x]
+    yield Picture(
+        name="losses", title=f"Loss against {against}", figure=figures.arm_losses(found), texts=texts,
+        caption="Each point is a run; a line is the power law through an arm's runs, or through its isoFLOP minima, "
+        "which are stars. A dashed level took no training FLOPs." if found.baselines.num_rows else
+        "Each point is a run; a line is the power law through an arm's runs, or through its isoFLOP minima, the stars.",
+        alt=f"Lowest losses: {order}.",
+    )  # fmt: skip
+    if any(has(found, goal, "bits_per_byte") and not bits_of_loss(found, goal) for goal in found.objectives):
+        yield Picture(
+            name="bits", title="Bits per byte", figure=figures.arm_losses(found, measure="bits_per_byte"), texts=texts,
+            caption="The same runs, where what they predict is a stretch of text told from what precedes it.",
+            alt="Bits per byte: " + "; ".join(f"{row[0]} {row[-1]}" for row in arm_rows(found)) + ".",
+        )  # fmt: skip
+    yield from _by_size(found, texts)
+    if any(arm.isoflop for arm in found.arms):
+        yield from _isoflops(found)
+    if position_rows(found)[1]:
+        yield Picture(
+            name="positions", title="Loss by the token's place", figure=figures.loss_by_position(found),
+            caption="How much each arm gains from what it has read: the mean loss of the tokens up to a place, from "
+            "the place before. Thin lines are smaller or shorter runs.", alt=_position_alt(found),
+        )  # fmt: skip
+    if found.rates:
+        said = "; ".join(f"{curve.arm}, {curve.label}: {curve.best:.3g}" for curve in found.rates)
+        yield Picture(
+            name="rates", title="Learning rates", figure=figures.learning_rates(found.rates),
+            caption="Runs that differ in their peak learning rate alone. The star is the best rate, hollow where it is "
+            "the last that was tried.", alt=f"Best learning rates: {said}.",
+        )  # fmt: skip
+
+
+def _by_size(found: Comparison, texts: dict[str, list[str]]) -> Iterator[Picture]:
+    """Where not all parameters are active, losses against both counts."""
+    counts = [name for name in ("params_active", "params") if name in found.table.column_names]
+    if len(counts) < 2 or np.array_equal(*(column(found.table, name) for name in counts)):
+        return
+    for name, title in zip(counts, ("active parameters", "all parameters"), strict=True):
+        yield Picture(
+            name=f"losses_{name}", title=f"Loss against {title}", figure=figures.arm_losses(found, x=name), texts=texts,
+            caption=f"The same runs against {title}.", alt=f"The same losses against {title}.",
+        )  # fmt: skip
+
+
+def _isoflops(found: Comparison) -> Iterator[Picture]:
+    said = "; ".join(
+        f"{arm.name}: {len(arm.isoflop.usable)} of {plural(len(arm.isoflop.minima), 'budget')}"
+        for arm in found.arms if arm.isoflop
+    )  # fmt: skip
+    yield Picture(
+        name="isoflops", title="IsoFLOP curves", figure=figures.arm_isoflops(found),
+        alt=f"Budgets with a usable minimum: {said}.",
+        caption="A parabola for each budget, darker for a smaller one. The star is its minimum; a dashed parabola has "
+        "no usable minimum.",
+    )  # fmt: skip
+    if any(arm.isoflop and arm.isoflop.usable for arm in found.arms):
+        yield Picture(
+            name="optima", title="Optimal size", figure=figures.arm_optima(found), alt="; ".join(_size_texts(found)),
+            caption="The best number of parameters for each budget, with 95% intervals.",
+        )  # fmt: skip
+
+
+def _size_texts(found: Comparison) -> list[str]:
+    return [
+        f"{arm.name}: N* ~ C^{interval(arm.isoflop.params.exponent)}."
+        for arm in found.arms if arm.isoflop and arm.isoflop.params
+    ] or ["No arm has two usable minima."]  # fmt: skip
+
+
+def _position_alt(found: Comparison) -> str:
+    head, rows = position_rows(found)
+    return "; ".join(f"{row[0]}: {row[1]} at place {head[1]}, {row[-1]} up to place {head[-1]}" for row in rows) + "."
+
+
+def _exponents(found: Comparison) -> str:
+    rows = [
+        [
+            arm.name,
+            interval(arm.line.exponent) if arm.line else NONE,
+            interval(arm.isoflop.params.exponent) if arm.isoflop and arm.isoflop.params else NONE,
+            str(arm.points.shape[1]),
+        ]
+        for arm in found.arms
+    ]  # fmt: skip
+    if not exponent_lines(found):
+        return ""
+    head = ["arm", f"loss against {axis_name(found.x)}", "best size against FLOPs", "points"]
+    tests = [(f"{item.of}, {plural(len(item.arms), 'arm')}", item.result.describe()) for item in found.same]
+    said = paragraph(
+        "Power laws without a floor, over the range that was trained: exponents of this range, not of the limit.",
+        "muted",
+    )
+    body = said + _table(head, rows) + (facts(tests) if tests else "")
+    if found.worth:
+        worth = paragraph(
+            "What an arm needs for a loss, over what another needs: at the lowest loss that both lines reach.", "muted"
+        )
+        body += worth + table_html(WORTH_HEAD, [worth_row(found, item) for item in found.worth])
+    return section("Exponents", body)
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Without the columns that say nothing of any arm."""
+    keep = [i for i in range(len(head)) if i == 0 or any(row[i] not in (NONE, ALL) for row in rows)]
+    return table_html([head[i] for i in keep], [[row[i] for i in keep] for row in rows])
+
+
+def _positions(found: Comparison) -> str:
+    head, rows = position_rows(found)
+    return section("Loss by place, largest runs", table_html(head, rows)) if rows else ""
+
+
+def _published(manifest: Manifest, found: Comparison) -> str:
+    ours = "; ".join(line.strip() for line in exponent_lines(found))
+    rows = [("Published", manifest.published), ("This study", ours), ("Can show", manifest.shows)]
+    rows.append(("Cannot show", manifest.cannot_show))
+    return section("Beside the published result", facts([(key, text) for key, text in rows if text]))
+
+
+def _left_out(found: Comparison) -> str:
+    rows = [[item.run_id, item.reason] for item in found.selection.left_out]
+    return section("What was left out", table_html(["run", "why"], rows) if rows else "<p>Nothing was left out.</p>")
+
+
+def _runs(found: Comparison) -> str:
+    rows = [
+        [
+            row["run_id"], row["arm"], compact(row["params"]), compact(row["tokens"]), flops(row["flops"]),
+            f"{row['loss']:.4f}", NONE if row["loss_se"] is None else f"{row['loss_se']:.4f}",
+            NONE if row.get("bits_per_byte") is None else f"{row['bits_per_byte']:.4f}",
+            NONE if row.get("lr") is None else f"{row['lr']:.3g}",
+            NONE if row["seed"] is None else f"{row['seed']:.0f}",
+        ]
+        for row in found.table.to_pylist()
+    ]  # fmt: skip
+    head = ["run", "arm", "N", "D", "C (FLOPs)", "loss", "se, held-out", "bits per byte", "lr", "seed"]
+    return section("Runs", f"<details><summary>{plural(len(rows), 'run')}</summary>{table_html(head, rows)}</details>")
+
+
+def _provenance(found: Comparison) -> str:
+    rows = [("Bootstrap", f"{found.draws} draws, seed {found.seed}")]
+    for name, label in ABOUT.items():
+        if name in found.table.column_names:
+            rows.append((label, ", ".join(sorted({str(v) for v in found.table[name].to_pylist() if v})) or "none"))
+    if "device_seconds" in found.table.column_names:
+        seconds = np.nansum(column(found.table, "device_seconds"))
+        rows.append(("Cost of these runs", f"{seconds:,.0f} device seconds; trunks not counted"))
+    text = f"<summary>The result as plain text</summary><pre>{escape(summarise_comparison(found))}</pre>"
+    return section("Provenance", f"{facts(rows)}<details class='brief'>{text}</details>")

@@ -1,0 +1,60 @@
+"""What one run learns, as frozen dataclasses, and its identity.
+
+A `RunConfig` says everything that decides what is learned; its hash is the
+`run_id`. A `Placement` says where and how fast; it is recorded beside the run
+and never hashed. Fields marked `unhashed` say where the data lie, not what
+they are: the hash sees their content instead.
+"""
+
+from scaling.config.baselines import NgramConfig, RecurrentConfig, Word2VecConfig
+from scaling.config.data import DataConfig, Source
+from scaling.config.identity import from_dict, hashed_payload, run_id, to_dict
+from scaling.config.lengths import Lengths, lengths
+from scaling.config.objective import (
+    SPECIALS,
+    Denoising,
+    Masked,
+    MixtureOfDenoisers,
+    NextToken,
+    ObjectiveConfig,
+    Prefix,
+    ReplacedTokens,
+    SkipGram,
+    SpanCorruption,
+)
+from scaling.config.run import ModelConfig, OptimConfig, Placement, RunConfig, ScheduleConfig, Trunk
+from scaling.config.transformer import Experts, Parametrisation, RopeScaling, TransformerConfig
+
+__all__ = [
+    "SPECIALS",
+    "DataConfig",
+    "Denoising",
+    "Experts",
+    "Lengths",
+    "Masked",
+    "MixtureOfDenoisers",
+    "ModelConfig",
+    "NextToken",
+    "NgramConfig",
+    "ObjectiveConfig",
+    "OptimConfig",
+    "Parametrisation",
+    "Placement",
+    "Prefix",
+    "RecurrentConfig",
+    "ReplacedTokens",
+    "RopeScaling",
+    "RunConfig",
+    "ScheduleConfig",
+    "SkipGram",
+    "Source",
+    "SpanCorruption",
+    "TransformerConfig",
+    "Trunk",
+    "Word2VecConfig",
+    "from_dict",
+    "hashed_payload",
+    "lengths",
+    "run_id",
+    "to_dict",
+]

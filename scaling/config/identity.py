@@ -1,0 +1,73 @@
+"""A config as plain data, back again, and its hash."""
+
+import hashlib
+import json
+from dataclasses import MISSING, fields, is_dataclass
+from functools import cache
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+T = TypeVar("T")
+
+RUN_ID_LENGTH = 16  # hex digits: 64 bits, a collision in 1e6 runs has odds of 3e-8
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """A config as plain data, every field visible."""
+    return {f.name: to_dict(value) if is_dataclass(value := getattr(config, f.name)) else value for f in fields(config)}
+
+
+def from_dict(kind: type[T], values: dict[str, Any], where: str) -> T:
+    """The config that `to_dict` wrote, validated; `where` names the file for the error."""
+    try:
+        return _adapter(kind).validate_python(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        path = ".".join(str(part) for part in first["loc"]) or kind.__name__
+        if first["type"] == "value_error":  # ours: it already says what was found
+            raise ValueError(f"{where}: {first['ctx']['error']}") from None
+        raise ValueError(f"{where}: {path}: {first['msg']} (found {first['input']!r})") from None
+
+
+def hashed_payload(config: Any) -> dict[str, Any]:
+    """The fields that decide what is learned and differ from their frozen default.
+
+    Leaving out defaults lets a later version add a field and keep old ids.
+    """
+    payload = {}
+    for f in fields(config):
+        value = getattr(config, f.name)
+        hashed = f.metadata.get("hashed", "unless default")
+        is_default = f.default is not MISSING and value == f.default
+        if hashed == "always" or (hashed == "unless default" and not is_default):
+            payload[f.name] = hashed_payload(value) if is_dataclass(value) else value
+    return payload
+
+
+@cache
+def _part(config: Any) -> tuple[Any, dict[str, Any]]:
+    """A part of a run, validated, and its hashed payload. Thousands of runs share a few models and data sets."""
+    canonical = from_dict(type(config), to_dict(config), "run_id")
+    return canonical, hashed_payload(canonical)
+
+
+@cache
+def run_id(run: Any) -> str:
+    """SHA-256 of the canonical JSON of what is learned, cut to 16 hex digits."""
+    # Validation turns 1 into 1.0 where a float is meant: both are one run.
+    given = {f.name: getattr(run, f.name) for f in fields(run)}
+    parts = {name: _part(value) for name, value in given.items() if is_dataclass(value)}
+    canonical = from_dict(type(run), given | {name: part[0] for name, part in parts.items()}, "run_id")
+    payload = {}
+    for f in fields(canonical):
+        value = getattr(canonical, f.name)
+        if f.default is MISSING or value != f.default:
+            payload[f.name] = parts[f.name][1] if f.name in parts else value
+    text = json.dumps(payload, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:RUN_ID_LENGTH]
+
+
+@cache
+def _adapter(kind: type) -> TypeAdapter:
+    return TypeAdapter(kind)

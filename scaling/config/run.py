@@ -1,0 +1,191 @@
+"""One run: everything that decides what it learns, and, apart from that, where it is trained."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Discriminator, Tag
+
+from scaling.config.baselines import NgramConfig, RecurrentConfig, Word2VecConfig
+from scaling.config.data import DataConfig
+from scaling.config.fields import frozen, require, strict
+from scaling.config.identity import run_id
+from scaling.config.lengths import Lengths, lengths
+from scaling.config.objective import NextToken, ObjectiveConfig
+from scaling.config.transformer import TransformerConfig
+
+
+def _kind(value: Any) -> str:
+    return value.get("kind", "transformer") if isinstance(value, dict) else getattr(value, "kind", "transformer")
+
+
+ModelConfig = Annotated[
+    Annotated[TransformerConfig, Tag("transformer")]
+    | Annotated[RecurrentConfig, Tag("recurrent")]
+    | Annotated[NgramConfig, Tag("ngram")]
+    | Annotated[Word2VecConfig, Tag("word2vec")],
+    Discriminator(_kind),
+]
+
+
+@strict
+@frozen
+class OptimConfig:
+    """AdamW with decoupled weight decay on matrices (Loshchilov & Hutter 2019)."""
+
+    lr: float = 3e-3  # peak
+    beta1: float = 0.9
+    beta2: float = 0.95
+    eps: float = 1e-8
+    weight_decay: float = 0.1  # multiplied by the current learning rate
+    clip: float = 1.0  # global gradient norm
+    label_smoothing: float = 0.0  # share of each target spread over the vocabulary, in training only
+
+    def __post_init__(self) -> None:
+        for name in ("lr", "eps", "clip"):
+            require(getattr(self, name) > 0, f"OptimConfig.{name}={getattr(self, name)}", "must be positive")
+        require(self.weight_decay >= 0, f"OptimConfig.weight_decay={self.weight_decay}", "must not be negative")
+        for name in ("beta1", "beta2", "label_smoothing"):
+            require(0 <= getattr(self, name) < 1, f"OptimConfig.{name}={getattr(self, name)}", "must be in [0, 1)")
+
+
+@strict
+@frozen
+class ScheduleConfig:
+    """The learning rate over a run, as a share of its peak.
+
+    Warm-up is linear. `wsd` holds the peak and cools over the last
+    `decay_fraction` of the run by 1 - sqrt (Hägele et al. 2024,
+    arXiv:2405.18392); `constant` never cools: it is what a trunk uses.
+    """
+
+    kind: Literal["constant", "cosine", "linear", "wsd"] = "wsd"
+    warmup_tokens: int = 0
+    decay_fraction: float = 0.2  # wsd only
+    final_share: float = 0.0  # of the peak, at the last step
+
+    def __post_init__(self) -> None:
+        require(self.warmup_tokens >= 0, f"ScheduleConfig.warmup_tokens={self.warmup_tokens}", "must not be negative")
+        require(
+            0 < self.decay_fraction <= 1, f"ScheduleConfig.decay_fraction={self.decay_fraction}", "must be in (0, 1]"
+        )
+        require(0 <= self.final_share < 1, f"ScheduleConfig.final_share={self.final_share}", "must be in [0, 1)")
+
+
+@strict
+@frozen
+class Trunk:
+    """The run whose path this run shares up to `tokens`."""
+
+    run_id: str
+    tokens: int
+
+
+@strict
+@frozen
+class RunConfig:
+    """Everything that decides what one run learns."""
+
+    model: ModelConfig
+    data: DataConfig
+    tokens: int  # horizon: tokens of text seen from the first step on, the trunk's included
+    batch: int = 16  # sequences a step
+    objective: ObjectiveConfig = NextToken()
+    optim: OptimConfig = OptimConfig()
+    schedule: ScheduleConfig = ScheduleConfig()
+    precision: Literal["float32", "bfloat16"] = "float32"  # of the compute; parameters stay float32
+    seed: int = 0  # of the initialisation and the order of the data
+    trunk: Trunk | None = None
+
+    def __post_init__(self) -> None:
+        self._check_objective()
+        require(self.batch > 0, f"RunConfig.batch={self.batch}", "must be positive")
+        require(
+            self.tokens > 0 and self.tokens % self.batch_tokens == 0,
+            f"RunConfig.tokens={self.tokens} is no positive multiple of batch * tokens a sequence = "
+            f"{self.batch} * {self.text} = {self.batch_tokens}",
+            f"the nearest is {max(1, round(self.tokens / self.batch_tokens)) * self.batch_tokens}",
+        )
+        require(
+            self.schedule.warmup_tokens <= self.tokens,
+            f"RunConfig: warm-up of {self.schedule.warmup_tokens} tokens outlasts the run's {self.tokens}",
+            "shorten schedule.warmup_tokens",
+        )
+        if self.trunk is not None:
+            require(
+                0 < self.trunk.tokens <= self.tokens and self.trunk.tokens % self.batch_tokens == 0,
+                f"RunConfig.trunk.tokens={self.trunk.tokens}",
+                f"must be a multiple of {self.batch_tokens} up to tokens={self.tokens}",
+            )
+
+    def _check_objective(self) -> None:
+        needed = self.lengths.specials  # raises for an architecture that cannot learn the objective
+        require(
+            self.data.specials >= needed,
+            f"RunConfig.objective={self.objective.kind!r} needs {needed} special tokens, but data.specials="
+            f"{self.data.specials}",
+            f"set data.specials={needed} and model.vocab={self.data.vocab + needed}",
+        )
+        require(
+            self.model.vocab == self.data.total_vocab,
+            f"RunConfig: model.vocab={self.model.vocab} but data.vocab={self.data.vocab} "
+            f"+ specials={self.data.specials}",
+            f"set model.vocab={self.data.total_vocab}",
+        )
+        pairs = getattr(self.objective, "next_sentence", False)
+        require(
+            pairs == getattr(self.model, "sentence_head", False),
+            f"RunConfig: objective.next_sentence={pairs} with model.sentence_head={not pairs}",
+            "give both or neither",
+        )
+        require(
+            not self.data.document_attention or self.objective.kind == "next_token",
+            f"RunConfig: data.document_attention with objective {self.objective.kind!r}",
+            "leave document_attention out: only next_token restricts attention to documents",
+        )
+
+    @property
+    def lengths(self) -> Lengths:
+        """Positions of each side, for a sequence."""
+        return lengths(self.model, self.objective)
+
+    @property
+    def text(self) -> int:
+        """Tokens of text a sequence."""
+        return self.lengths.text
+
+    @property
+    def batch_tokens(self) -> int:
+        return self.batch * self.text
+
+    @property
+    def steps(self) -> int:
+        return self.tokens // self.batch_tokens
+
+    @property
+    def cluster(self) -> str:
+        """Runs that share a trunk share its noise: the unit of the bootstrap."""
+        return self.trunk.run_id if self.trunk else run_id(self)
+
+    @property
+    def shape(self) -> tuple[Any, ...]:
+        """Runs of equal shape share one compiled step."""
+        data = self.data
+        return (
+            self.model,
+            self.objective,
+            self.batch,
+            self.precision,
+            data.specials,
+            data.document_attention,
+            data.heldout_sequences,
+        )
+
+
+@strict
+@frozen
+class Placement:
+    """Where and how a run is trained; recorded, never hashed."""
+
+    microbatches: int = 1  # gradient accumulation: the batch is cut into so many parts
+    checkpoint_seconds: float = 60.0  # between two checkpoints of a running run
+    log_steps: int = 10  # between two points of the curve
+    tracking: Literal["offline", "online", "off"] = "offline"

@@ -1,0 +1,206 @@
+"""What a training step keeps of a sequence from its forward pass for its backward pass, nothing recomputed.
+
+There are two ways to count:
+
+  flash  as on accelerators with flash attention: a product keeps its input, a
+         norm and an activation what its derivative needs, and attention one
+         number a head and position in place of its weights
+  CPU    the buffers that XLA's CPU compiler was found to keep: the steps
+         between as well, and of `models.attention_cpu` the weights of every
+         block and its copies of keys and values
+
+Numbers are counted; bytes are made of them at the end.
+"""
+
+from collections.abc import Iterable
+from typing import Literal, NamedTuple
+
+from scaling.config import (
+    Lengths,
+    Masked,
+    ModelConfig,
+    NgramConfig,
+    ObjectiveConfig,
+    RecurrentConfig,
+    ReplacedTokens,
+    SkipGram,
+    TransformerConfig,
+    Word2VecConfig,
+    lengths,
+)
+from scaling.config.generator import generator
+from scaling.counts.parameters import NEXT_TOKEN
+from scaling.counts.recurrent import GATES
+from scaling.counts.sides import Side, sides
+from scaling.counts.work import word_places
+
+Precision = Literal["float32", "bfloat16"]
+WIDTHS: dict[Precision, int] = {"float32": 4, "bfloat16": 2}
+
+QUERIES = 64  # that `models.attention_cpu` computes together; two blocks at least
+LARGEST_VISIT_BLOCK = 128  # rows that `models.grouped` multiplies together on a CPU
+# Vectors of an MLP's width that are kept: on a CPU every step of the activation, else what products and gate read.
+STEPS_CPU = {"swiglu": 5, "geglu": 5, "gelu": 3, "gelu_exact": 4, "relu": 2}
+
+
+class Block(NamedTuple):
+    """Of attention on a CPU."""
+
+    queries: int
+    keys: int  # that are computed for them
+
+
+class Kept(NamedTuple):
+    """Numbers kept of one sequence."""
+
+    narrow: int = 0  # in the precision of the compute
+    wide: int = 0  # in float32 whatever the precision; on a CPU, whose products take float32, also all that they read
+
+    @classmethod
+    def sum(cls, parts: Iterable["Kept"]) -> "Kept":
+        parts = list(parts)
+        return cls(sum(part.narrow for part in parts), sum(part.wide for part in parts))
+
+
+def activation_bytes(
+    model: ModelConfig, objective: ObjectiveConfig, *, precision: Precision, fused_attention: bool
+) -> int:
+    """Bytes that are kept of one sequence. fused_attention: count as on an accelerator with flash attention."""
+    if isinstance(model, NgramConfig):
+        return 0
+    if isinstance(model, Word2VecConfig):
+        kept = _word_vectors(model, objective)
+    elif isinstance(model, RecurrentConfig):
+        kept = _recurrent(model, lengths(model, objective))
+    elif isinstance(objective, ReplacedTokens):
+        kept = _detector(model, objective, fused_attention)
+    else:
+        kept = _transformer(model, sides(model, objective), lengths(model, objective).predicted, fused_attention)
+    return WIDTHS[precision] * kept.narrow + 4 * kept.wide
+
+
+def activation_bytes_per_token(
+    model: ModelConfig,
+    objective: ObjectiveConfig = NEXT_TOKEN,
+    *,
+    precision: Precision = "float32",
+    fused_attention: bool = False,
+) -> float:
+    """The same a token of text."""
+    whole = activation_bytes(model, objective, precision=precision, fused_attention=fused_attention)
+    return whole / lengths(model, objective).text
+
+
+def _transformer(model: TransformerConfig, stacks: tuple[Side, ...], predicted: int, fused: bool) -> Kept:
+    layers = Kept.sum(_layer(model, side, layer, fused) for side in stacks for layer in range(side.layers))
+    ends = 2 * model.dim * sum(side.positions for side in stacks)  # what the last norm reads and returns
+    transform = 5 * model.dim * predicted if model.head_transform else 0
+    logits = 2 * model.vocab * predicted  # and their exponentials, or their gradient
+    return Kept.sum([layers, Kept(ends + transform, logits)])
+
+
+def _recurrent(model: RecurrentConfig, found: Lengths) -> Kept:
+    """Of each layer the state, the cell, the gates and room for the gates' gradients, which XLA takes from the start."""
+    gates = GATES[model.cell]
+    layer = (2 if model.cell == "lstm" else 1) + 2 * gates
+    now = 2 * gates  # of the layer at work: what its inputs bring to the gates
+    across = 4 if found.source else 1
+    steps = model.dim * ((model.layers * layer + now) * (found.positions + found.source) + across * found.positions)
+    return Kept(wide=steps + 2 * model.vocab * found.predicted)
+
+
+def _word_vectors(model: Word2VecConfig, objective: SkipGram) -> Kept:
+    """Vectors of centres, of tokens around them and of negatives, and two steps of every score."""
+    places = word_places(model, objective)
+    vectors = places.centres + places.around + places.draws
+    return Kept(model.dim * vectors, 2 * (places.near + places.far))
+
+
+def _detector(model: TransformerConfig, objective: ReplacedTokens, fused: bool) -> Kept:
+    """ELECTRA: the model without logits, or the generator with them: no gradient joins them, one follows the other."""
+    stacks, text = sides(model, objective), lengths(model, objective).text
+    small = generator(model, objective)
+    masked = lengths(small, Masked(text=text, rate=objective.rate)).predicted
+    judged = Kept(3 * model.dim * stacks[0].positions)
+    judging = Kept.sum([_transformer(model, stacks, 0, fused), judged])
+    return max(judging, _transformer(small, stacks, masked, fused), key=sum)
+
+
+def _layer(model: TransformerConfig, side: Side, layer: int, fused: bool) -> Kept:
+    parts = [_branch(model, side.positions, fused)] * (3 if side.source else 2)
+    blocks = _blocks(side, model.window_of(layer))
+    parts.append(_attention(model, side.positions, side.positions, blocks, fused))
+    if side.source:
+        parts.append(_attention(model, side.positions, side.source, _blocks_across(side), fused))
+    if model.has_experts(layer):
+        parts.append(_experts(model, side.positions, fused))
+    else:
+        parts.append(_mlp(model, side.positions * model.hidden_dim, fused))
+    return Kept.sum(parts)
+
+
+def _branch(model: TransformerConfig, positions: int, fused: bool) -> Kept:
+    """The sum of a branch and its norms."""
+    each, norms = model.dim * positions, 2 if model.norm_place == "sandwich" else 1
+    if fused:
+        return Kept(2 * norms * each)  # what each norm reads and returns
+    steps = 1 if model.norm == "rmsnorm" else 2  # the normalised vector; before it the centred one
+    return Kept(norms * steps * each, (1 + norms) * each)
+
+
+def _mlp(model: TransformerConfig, elements: int, fused: bool) -> Kept:
+    """elements: positions times width."""
+    if fused:
+        return Kept((3 if model.gated else 2) * elements)
+    return Kept((STEPS_CPU[model.activation] - 1) * elements, elements)
+
+
+def _experts(model: TransformerConfig, positions: int, fused: bool) -> Kept:
+    """Router, visited experts with what goes in and comes out of them, and shared experts."""
+    moe = model.moe
+    visits = moe.active * positions
+    if not fused:  # the rows of an expert are filled up to whole blocks
+        visits += moe.experts * min(LARGEST_VISIT_BLOCK, visits // (2 * moe.experts))
+    around = Kept(3 * model.dim * visits, 3 * moe.experts * positions)
+    shared = _mlp(model, moe.shared * model.expert_dim * positions, fused)
+    return Kept.sum([_mlp(model, model.expert_dim * visits, fused), shared, around])
+
+
+def _attention(model: TransformerConfig, positions: int, keys: int, blocks: list[Block], fused: bool) -> Kept:
+    """Queries, keys, values, output and weights of one attention."""
+    queries, each_key = model.heads * model.head_dim * positions, model.key_heads * model.head_dim
+    normed = queries + each_key * keys if model.qk_norm else 0
+    if fused:
+        return Kept(2 * (queries + each_key * keys) + normed, model.heads * positions)
+    copied = sum(block.keys for block in blocks if block.keys < keys)
+    whole = keys if any(block.keys == keys for block in blocks) else 0
+    weights = model.heads * sum(block.queries * block.keys for block in blocks)
+    if model.attention_softcap is not None:
+        weights *= 2  # and the slope of the cap
+    # Queries, the output of every block and of all, the sums that divide it, a number for each of its elements;
+    # of norms of queries and keys four steps.
+    return Kept(wide=4 * queries + 2 * each_key * (copied + whole) + 4 * normed + weights)
+
+
+def _blocks(side: Side, window: int | None) -> list[Block]:
+    """The blocks of `models.attention_cpu` where a stack attends to itself."""
+    blocks = []
+    for start, stop in _queries(side.positions):
+        first, last = 0, side.positions
+        if side.causal and not side.prefix:
+            last = stop
+        if window is not None and not side.prefix:
+            first = max(0, start - window + 1)
+            last = last if side.causal else min(side.positions, stop + window - 1)
+        blocks.append(Block(stop - start, last - first))
+    return blocks
+
+
+def _blocks_across(side: Side) -> list[Block]:
+    """Those of a cross-attention: every query sees the whole source."""
+    return [Block(stop - start, side.source) for start, stop in _queries(side.positions)]
+
+
+def _queries(positions: int) -> list[tuple[int, int]]:
+    width = min(QUERIES, -(-positions // 2))
+    return [(start, min(start + width, positions)) for start in range(0, positions, width)]

@@ -1,0 +1,52 @@
+"""One face for every family of models: parameters from a seed, states from tokens, logits from states.
+
+Letters: B batch, T position, M tokens, D width, V vocabulary.
+"""
+
+from functools import cache
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax import Array
+
+from scaling.config import ModelConfig, RecurrentConfig, TransformerConfig
+from scaling.models import recurrent
+from scaling.models.head import unembed
+from scaling.models.inputs import Inputs, States
+from scaling.models.transformer import Transformer
+
+Params = dict[str, Any]  # nested, as the modules are
+
+
+def init(model: ModelConfig, seed: Array | int) -> Params:
+    """Fresh float32 parameters; a pure function of the seed, a number or a key, so it may be traced."""
+    if isinstance(model, RecurrentConfig):
+        return recurrent.init(model, seed)
+    is_key = isinstance(seed, Array) and jnp.issubdtype(seed.dtype, jax.dtypes.prng_key)
+    return nnx.to_pure_dict(nnx.state(Transformer(model, nnx.Rngs(seed if is_key else jax.random.key(seed)))))
+
+
+def states(model: ModelConfig, params: Params, inputs: Inputs) -> States:
+    """The last hidden states, (B, T, D), in the precision of the parameters."""
+    if isinstance(model, RecurrentConfig):
+        return recurrent.states(model, params, inputs)
+    return nnx.merge(_graph(model), params).states(inputs)
+
+
+def logits(model: ModelConfig, params: Params, x_MD: Array) -> Array:
+    """Logits (M, V) of some of the states, float32."""
+    if isinstance(model, RecurrentConfig):
+        return unembed(x_MD, params["embedding"] if model.tied else params["head"])
+    return nnx.merge(_graph(model), params).logits(x_MD)
+
+
+def sentence_logits(model: TransformerConfig, params: Params, x_BTD: Array) -> Array:
+    """Logits (B, 2), float32, of a model with a sentence head: the second text follows the first; it does not."""
+    return nnx.merge(_graph(model), params).sentence_logits(x_BTD)
+
+
+@cache
+def _graph(model: TransformerConfig) -> nnx.GraphDef:
+    return nnx.split(nnx.eval_shape(lambda: Transformer(model, nnx.Rngs(0))))[0]

@@ -1,0 +1,67 @@
+"""What training and evaluation read: a run's batches as the compiled functions take them."""
+
+import numpy as np
+
+from scaling.config import RunConfig, SkipGram
+from scaling.data.batches import Batch, batch, heldout
+from scaling.data.store import Store
+from scaling.data.tokenizer import load_tokenizer
+from scaling.objectives.build import needs_marks, needs_pairs
+from scaling.objectives.marks import marks
+from scaling.training.losses import Knowledge, Tokens
+
+HELDOUT_SEED = 0xC0FFEE  # of the corruption of the held-out set: the same for every run
+NOISE_POWER = 0.75  # of the unigram distribution (Mikolov et al. 2013, arXiv:1310.4546, section 2.2)
+NOISE_TOKENS = 10_000_000  # that the unigram distribution is counted on
+
+
+class Feed:
+    """The batches of one run, any of them at any time."""
+
+    def __init__(self, run: RunConfig, store: Store):
+        self._run, self._store = run, store
+        self._pairs = needs_pairs(run.objective)
+        self._heldout: Batch | None = None
+        self.knowledge = Knowledge(
+            marks=marks(load_tokenizer(store.tokenizer_folder).pieces, run.data.specials)
+            if needs_marks(run.objective)
+            else None,
+            noise_V=_noise(store, run.model.vocab) if isinstance(run.objective, SkipGram) else None,
+        )
+
+    def step(self, step: int) -> Tokens:
+        """The batch of a step, counted from 0."""
+        run = self._run
+        read = batch(self._store, seed=run.seed, step=step, batch=run.batch, context=run.text, pairs=self._pairs)
+        return self._tokens(read, keys(run.seed, step * run.batch + np.arange(run.batch)))
+
+    @property
+    def heldout(self) -> Batch:
+        """The fixed held-out set: windows of text, the same for every run of this length."""
+        if self._heldout is None:
+            sequences = self._run.data.heldout_sequences
+            self._heldout = heldout(self._store, context=self._run.text, sequences=sequences, pairs=self._pairs)
+        return self._heldout
+
+    def heldout_rows(self, rows: np.ndarray) -> Tokens:
+        """Rows of the held-out set, corrupted in the same way for every run."""
+        whole = self.heldout
+        others = None if whole.others is None else whole.others[rows]
+        return self._tokens(Batch(whole.window[rows], whole.documents[rows], others), keys(HELDOUT_SEED, rows))
+
+    def _tokens(self, read: Batch, keys_B2: np.ndarray) -> Tokens:
+        documents = read.documents if self._run.data.document_attention else None
+        return Tokens(read.window, keys_B2, documents, read.others)
+
+
+def keys(seed: int, places: np.ndarray) -> np.ndarray:
+    """A key for each place of a run's order of sequences, (B, 2) uint32: no two places of a run share one."""
+    places = np.asarray(places, np.uint64)
+    high = (np.uint64(seed) * np.uint64(0x9E3779B1) + (places >> np.uint64(32))) & np.uint64(0xFFFFFFFF)
+    return np.stack([high, places & np.uint64(0xFFFFFFFF)], axis=-1).astype(np.uint32)
+
+
+def _noise(store: Store, vocab: int) -> np.ndarray:
+    """How likely each token is drawn as a negative, (V,) float32."""
+    counts = np.bincount(store.train[:NOISE_TOKENS], minlength=vocab).astype(np.float64) ** NOISE_POWER
+    return (counts / counts.sum()).astype(np.float32)

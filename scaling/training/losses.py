@@ -1,0 +1,124 @@
+"""What a batch costs: from windows of text to the nats of its loss-bearing targets, for every model and objective.
+
+The corruption of an objective happens here, inside the compiled step, as a
+function of the window and one key a row.
+
+Letters: B sequences, T positions, W tokens of a window, K predicted tokens, M = B K, D width.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from scaling.config import ModelConfig, ObjectiveConfig, ReplacedTokens, RunConfig, Word2VecConfig
+from scaling.models import electra, families, word2vec
+from scaling.models.families import Params
+from scaling.models.head import mean_logit_gaps, token_losses
+from scaling.models.inputs import States
+from scaling.objectives.build import example
+from scaling.objectives.example import Example
+from scaling.objectives.marks import Marks
+
+
+class Task(NamedTuple):
+    """What is learned by what: runs of one task and batch shape share a compiled step."""
+
+    model: ModelConfig
+    objective: ObjectiveConfig
+    specials: int  # special tokens at the end of the vocabulary
+    smoothed: bool  # whether targets are smoothed in training
+
+
+class Tokens(NamedTuple):
+    """One batch on the device; None where the task needs none."""
+
+    window_BW: Array
+    keys_B2: Array  # uint32: two words of randomness a row
+    documents_BT: Array | None = None  # attention stays within them
+    others_BW: Array | None = None  # other windows, for objectives that pair texts
+
+
+class Knowledge(NamedTuple):
+    """What a task knows of its tokens beside their numbers; the same for all batches of a run."""
+
+    marks: Marks | None = None
+    noise_V: Array | None = None  # how likely a token is drawn as a negative, summing to one
+
+
+class Losses(NamedTuple):
+    """Of a batch."""
+
+    nats_BK: Array  # of each target, 0 where it bears no loss: what is reported and fitted
+    weights_BK: Array  # 1 where a target bears loss
+    smoothing: Array  # summed: what label smoothing of strength one would add
+    auxiliary: Array  # learned beside the loss and not part of it, a mean
+    dropped: Array  # share of the visits to experts that found no slot
+
+
+def task_of(run: RunConfig) -> Task:
+    return Task(run.model, run.objective, run.data.specials, run.optim.label_smoothing > 0)
+
+
+def init(task: Task, seed: Array | int) -> Params:
+    """Fresh parameters of everything the task learns."""
+    if isinstance(task.objective, ReplacedTokens):
+        return electra.init(task.model, task.objective, seed)
+    if isinstance(task.model, Word2VecConfig):
+        return word2vec.init(task.model, seed)
+    return families.init(task.model, seed)
+
+
+def losses(task: Task, params: Params, tokens: Tokens, knowledge: Knowledge) -> Losses:
+    """The loss of every target. params: in the precision of the compute."""
+    keys_B = jax.random.wrap_key_data(tokens.keys_B2, impl="threefry2x32")
+    if isinstance(task.model, Word2VecConfig):
+        return _of_word_vectors(task, params, tokens, keys_B, knowledge)
+    made = example(
+        task.model, task.objective, task.specials, tokens.window_BW, keys_B, knowledge.marks, tokens.others_BW
+    )
+    if tokens.documents_BT is not None:
+        made = made._replace(inputs=made.inputs._replace(documents_BT=tokens.documents_BT))
+    if isinstance(task.objective, ReplacedTokens):
+        found = electra.losses(task.model, task.objective, params, made, keys_B)
+        return Losses(found.nats_BT, found.weights_BT, jnp.zeros(()), found.auxiliary, jnp.zeros(()))
+    return _of_predictions(task, params, made)
+
+
+def _of_predictions(task: Task, params: Params, made: Example) -> Losses:
+    states = families.states(task.model, params, made.inputs)
+    logits_MV = families.logits(task.model, params, _chosen(states.x_BTD, made.places_BK))
+    targets_M, shape = made.targets_BK.reshape(-1), made.targets_BK.shape
+    smoothing = jnp.zeros(())
+    if task.smoothed:
+        smoothing = jnp.sum(mean_logit_gaps(logits_MV, targets_M).reshape(shape) * made.weights_BK)
+    return Losses(
+        nats_BK=token_losses(logits_MV, targets_M).reshape(shape) * made.weights_BK,
+        weights_BK=made.weights_BK,
+        smoothing=smoothing,
+        auxiliary=states.routing.loss + _sentence_loss(task, params, states, made.next_B),
+        dropped=states.routing.dropped,
+    )
+
+
+def _chosen(x_BTD: Array, places_BK: Array) -> Array:
+    """The states that predict the targets, (M, D). As many targets as positions are predicted each by its own."""
+    if places_BK.shape[1] == x_BTD.shape[1]:
+        return x_BTD.reshape(-1, x_BTD.shape[-1])
+    return jnp.take_along_axis(x_BTD, places_BK[..., None], axis=1).reshape(-1, x_BTD.shape[-1])
+
+
+def _sentence_loss(task: Task, params: Params, states: States, next_B: Array | None) -> Array:
+    """Mean nats of telling next texts from others; 0 without them."""
+    if next_B is None:
+        return jnp.zeros(())
+    logits_B2 = families.sentence_logits(task.model, params, states.x_BTD)
+    return jnp.mean(token_losses(logits_B2, 1 - next_B.astype(jnp.int32)))
+
+
+def _of_word_vectors(task: Task, params: Params, tokens: Tokens, keys_B: Array, knowledge: Knowledge) -> Losses:
+    nats_BP, weights_BP = word2vec.losses(
+        task.model, task.objective, params, tokens.window_BW[:, :-1], keys_B, knowledge.noise_V
+    )
+    return Losses(nats_BP, weights_BP, jnp.zeros(()), jnp.zeros(()), jnp.zeros(()))
