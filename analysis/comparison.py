@@ -99,10 +99,10 @@ def compare_arms(
     table and seed give the same result. drop_incomplete, trust_flops: see
     `analysis.tables.selection`.
     """
+    table = _named(table, manifest)  # before the selection: two arms may have a run that came out the same
     free = _untrained(table, manifest)
     trained = replace(manifest, runs=tuple(run for run in manifest.runs if run.run_id not in free))
-    chosen = select(table, trained, drop_incomplete=drop_incomplete, trust_flops=trust_flops)
-    selection = replace(chosen, table=_named(chosen.table, manifest))
+    selection = select(table, trained, drop_incomplete=drop_incomplete, trust_flops=trust_flops)
     not_done: list[NotDone] = []
     x = common_axis(selection.table)
     arms = tuple(compared(part, x, not_done, draws=draws, seed=seed) for part in _parts(selection.table, manifest))
@@ -112,7 +112,7 @@ def compare_arms(
         selection=selection,
         x=x,
         arms=arms,
-        baselines=_named(table.filter(pc.is_in(table["run_id"], pa.array(sorted(free), pa.string()))), manifest),
+        baselines=table.filter(pc.is_in(table["run_id"], pa.array(sorted(free), pa.string()))),
         same=tuple(_same_exponents(arms, x, not_done)),
         worth=tuple(_worths(arms)),
         rates=rates,
@@ -139,13 +139,15 @@ def _untrained(table: pa.Table, manifest: Manifest) -> set[str]:
 
 
 def _named(table: pa.Table, manifest: Manifest) -> pa.Table:
-    """With the column `arm`: a name of its own for every arm and objective."""
+    """With the column `arm`, a name of its own for every arm and objective of the study; "" for other studies' runs."""
     arm_of = {run.run_id: run.arm or UNNAMED for run in manifest.runs}
-    arms = [arm_of[name] for name in table["run_id"].to_pylist()]
-    goals = table["objective"].to_pylist() if "objective" in table.column_names else [""] * len(arms)
-    goals_of = {arm: {goal for a, goal in zip(arms, goals, strict=True) if a == arm} for arm in arms}
+    arms = [arm_of.get(name, "") for name in table["run_id"].to_pylist()]
+    goals = _objectives(table)
+    goals_of: dict[str, set[str]] = {}
+    for arm, goal in zip(arms, goals, strict=True):
+        goals_of.setdefault(arm, set()).update([goal] if goal else [])
     names = [
-        f"{arm}, {goal.replace('_', ' ')}" if len(goals_of[arm]) > 1 else arm
+        f"{arm}, {goal.replace('_', ' ')}" if arm and goal and len(goals_of[arm]) > 1 else arm
         for arm, goal in zip(arms, goals, strict=True)
     ]
     for name, values in (("arm", names), ("arm_in_study", arms)):
@@ -153,9 +155,15 @@ def _named(table: pa.Table, manifest: Manifest) -> pa.Table:
     return table
 
 
+def _objectives(table: pa.Table) -> list[str]:
+    """Of each run; "" where the table does not say."""
+    known = "objective" in table.column_names
+    return [goal or "" for goal in table["objective"].to_pylist()] if known else [""] * table.num_rows
+
+
 def _parts(table: pa.Table, manifest: Manifest) -> list[pa.Table]:
     """The rows of each arm and objective, objective by objective, arms in the order of the study."""
-    goals = table["objective"].to_pylist() if "objective" in table.column_names else [""] * table.num_rows
+    goals = _objectives(table)
     keys = list(zip(goals, table["arm_in_study"].to_pylist(), strict=True))
     order = [*manifest.arms, UNNAMED]
     first = list(dict.fromkeys(goals))

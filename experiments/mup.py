@@ -65,9 +65,9 @@ def study(
     return Study(
         name="mup",
         question="Does the learning rate that is best for a narrow model stay best as it grows wider?",
-        published="Yang et al. 2022 (arXiv:2203.03466), figure 1: of transformers of width 128 to 8192, in the standard "
-        "parametrisation each width has another best rate and wider is not always better; in muP one rate is best for "
-        "all, and wider is better.",
+        published="Yang et al. 2022 (arXiv:2203.03466), figure 1: of transformers of width 128 to 8192, in the "
+        "standard parametrisation each width has another best rate and wider is not always better; in muP one rate is "
+        "best for all, and wider is better.",
         shows="Loss against the peak learning rate at each width, by both parametrisations; at the narrowest width "
         "they are one model.",
         cannot_show="How far the rate carries to other depths, batches and horizons, which muP does not promise. Short "

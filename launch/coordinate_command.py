@@ -15,6 +15,8 @@ from scaling.coordinates import QUANTITIES, Coordinates, deeper, describe, wider
 
 console = Console()
 
+BASE = TransformerConfig(vocab=256, dim=64, layers=2, heads=4, context=32)
+
 
 @dataclass(frozen=True, kw_only=True)
 class CoordinateOptions(WhereOptions):
@@ -30,7 +32,7 @@ class CoordinateOptions(WhereOptions):
     """Peak and only learning rate; default: 1e-2 for widths, 3e-3 for depths."""
     seeds: int = 2
     """Initialisations."""
-    model: TransformerConfig = TransformerConfig(vocab=256, dim=64, layers=2, heads=4, context=32)
+    model: TransformerConfig = BASE
     """All else; a decoder."""
     json: bool = False
     """Print one JSON object."""

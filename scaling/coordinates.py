@@ -57,9 +57,9 @@ class Coordinates:
         found = []
         for name, words in QUANTITIES.items():
             if not self.growth(name) <= TOLERANCE:  # so that NaN is a fault
-                found.append(f"{words}: size {self.growth(name):+.2f}")
+                found.append(f"{words}: size {self.growth(name):+z.2f}")
             if not abs(self.change(name)) <= TOLERANCE:
-                found.append(f"{words}: change {self.change(name):+.2f}")
+                found.append(f"{words}: change {self.change(name):+z.2f}")
         return found
 
 
@@ -99,7 +99,7 @@ def describe(checks: list[Coordinates]) -> str:
         f"{'':{width}}{under}",
     ]
     for name, words in QUANTITIES.items():
-        slopes = "".join(f"  {found.growth(name):>+8.2f}{found.change(name):>+8.2f}" for found in checks)
+        slopes = "".join(f"  {found.growth(name):>+z8.2f}{found.change(name):>+z8.2f}" for found in checks)
         lines.append(f"{words:{width}}{slopes}")
     for found in checks:
         faults = found.faults()

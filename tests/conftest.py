@@ -5,7 +5,10 @@ import random
 
 # Before JAX is imported anywhere: sharding tests need several devices, accelerators are for `-m gpu`.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
-os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8"
+# Hundreds of small programs are compiled and run once or twice: XLA compiles them four times as fast unoptimised.
+os.environ["XLA_FLAGS"] = (
+    "--xla_backend_optimization_level=0 --xla_force_host_platform_device_count=8 " + os.environ.get("XLA_FLAGS", "")
+)
 
 import pytest
 

@@ -1,6 +1,7 @@
 """A coordinate check: what training changes in a model, against its size."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -39,7 +40,7 @@ def _lines(axes: Axes, found: Coordinates) -> None:
     for (name, words), colour, marker in zip(QUANTITIES.items(), SERIES, MARKERS, strict=True):
         rms = found.changes[name][:, -1]
         axes.plot(found.sizes, rms, color=colour, marker=marker, markersize=5, linewidth=1.4, label=words)
-        ends.append((rms[-1], f"{found.change(name):+.2f}", colour))
+        ends.append((rms[-1], f"{found.change(name):+z.2f}", colour))
     step = max(np.nanmax(every) / np.nanmin(every), 10.0) ** LABEL
     for place, (_, text, colour) in zip(_apart([end for end, *_ in ends], step), ends, strict=True):
         axes.annotate(text, (found.sizes[-1], place), (7, 0), textcoords="offset points", color=colour,
@@ -50,7 +51,7 @@ def _apart(values: Sequence[float], factor: float) -> np.ndarray:
     """The values moved up as far as it takes to stand a factor apart, so that labels do not cover each other."""
     places = np.array(values, float)
     order = np.argsort(places, kind="stable")
-    for below, above in zip(order[:-1], order[1:], strict=True):
+    for below, above in pairwise(order):
         places[above] = np.fmax(places[above], places[below] * factor)
     return places
 

@@ -38,7 +38,7 @@ Precision = Literal["float32", "bfloat16"]
 WIDTHS: dict[Precision, int] = {"float32": 4, "bfloat16": 2}
 
 QUERIES = 64  # that `models.attention_cpu` computes together; two blocks at least
-LARGEST_VISIT_BLOCK = 128  # rows that `models.grouped` multiplies together on a CPU
+LARGEST_VISIT_BLOCK = 64  # rows that `models.grouped` multiplies together on a CPU
 # Vectors of an MLP's width that are kept: on a CPU every step of the activation, else what products and gate read.
 STEPS_CPU = {"swiglu": 5, "geglu": 5, "gelu": 3, "gelu_exact": 4, "relu": 2}
 
@@ -100,7 +100,7 @@ def _transformer(model: TransformerConfig, stacks: tuple[Side, ...], predicted: 
 
 
 def _recurrent(model: RecurrentConfig, found: Lengths) -> Kept:
-    """Of each layer the state, the cell, the gates and room for the gates' gradients, which XLA takes from the start."""
+    """Of each layer state, cell and gates, and room for the gates' gradients, which XLA takes from the start."""
     gates = GATES[model.cell]
     layer = (2 if model.cell == "lstm" else 1) + 2 * gates
     now = 2 * gates  # of the layer at work: what its inputs bring to the gates
@@ -156,14 +156,19 @@ def _mlp(model: TransformerConfig, elements: int, fused: bool) -> Kept:
 
 
 def _experts(model: TransformerConfig, positions: int, fused: bool) -> Kept:
-    """Router, visited experts with what goes in and comes out of them, and shared experts."""
+    """Router, what goes into the visited experts and what comes out, and shared experts.
+
+    On a CPU `models.grouped` computes what is within an expert again on the way back.
+    """
     moe = model.moe
-    visits = moe.active * positions
-    if not fused:  # the rows of an expert are filled up to whole blocks
-        visits += moe.experts * min(LARGEST_VISIT_BLOCK, visits // (2 * moe.experts))
-    around = Kept(3 * model.dim * visits, 3 * moe.experts * positions)
+    visits, router = moe.active * positions, 3 * moe.experts * positions
     shared = _mlp(model, moe.shared * model.expert_dim * positions, fused)
-    return Kept.sum([_mlp(model, model.expert_dim * visits, fused), shared, around])
+    if fused:
+        routed = _mlp(model, model.expert_dim * visits, fused)
+        return Kept.sum([routed, shared, Kept(2 * model.dim * visits, router)])
+    # The rows of an expert are filled up to whole blocks.
+    visits += moe.experts * min(LARGEST_VISIT_BLOCK, visits // (2 * moe.experts))
+    return Kept.sum([shared, Kept(wide=3 * model.dim * visits + router)])
 
 
 def _attention(model: TransformerConfig, positions: int, keys: int, blocks: list[Block], fused: bool) -> Kept:

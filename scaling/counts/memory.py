@@ -2,12 +2,10 @@
 
 from dataclasses import dataclass
 
-from scaling.config import ModelConfig, ObjectiveConfig, TransformerConfig
+from scaling.config import ModelConfig, ObjectiveConfig, RecurrentConfig, TransformerConfig
 from scaling.counts import weights
 from scaling.counts.activations import WIDTHS, Precision, activation_bytes
 from scaling.counts.parameters import NEXT_TOKEN, params
-
-LOOSELY_PACKED = 0.15  # of the activations: room between the buffers of loops over experts, on a CPU
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +36,7 @@ class TrainingMemory:
     gradients: int  # and their accumulator; while there are none yet, a CPU keeps each layer's weights there
     optimizer: int
     activations: int  # of one microbatch
-    workspace: int = 0  # of experts on a CPU: copies of their weights, and room between buffers
+    workspace: int = 0  # of experts on a CPU: copies of their weights
 
     @property
     def total(self) -> int:
@@ -92,7 +90,7 @@ def training_memory(
         gradients=count * (state.gradients + state.accumulator),
         optimizer=count * state.optimizer,
         activations=sequences * each,
-        workspace=0 if fused_attention else _workspace(model, sequences * each),
+        workspace=0 if fused_attention else _workspace(model),
     )
 
 
@@ -124,18 +122,18 @@ def inference_memory(
     )
 
 
-def _workspace(model: ModelConfig, activations: int) -> int:
-    if not isinstance(model, TransformerConfig) or model.moe is None:
+def _workspace(model: ModelConfig) -> int:
+    if not isinstance(model, TransformerConfig):
         return 0
-    # XLA's loops over blocks of rows carry copies of the matrices that they multiply by.
-    return 4 * weights.experts(model) + round(LOOSELY_PACKED * activations)
+    return 4 * weights.experts(model)  # XLA's loops over blocks of rows carry copies of the matrices they multiply by
 
 
 def _cached(model: ModelConfig, tokens: int, source: int) -> int:
-    """Numbers of one sequence."""
-    if isinstance(model, TransformerConfig):
-        each = 2 * model.key_heads * model.head_dim
-        seen = sum(min(tokens, model.window_of(layer) or tokens) for layer in range(model.depth_of_decoder))
-        across = model.layers * source if model.architecture == "encoder_decoder" else 0
-        return each * (seen + across)
-    return 0
+    """Numbers kept of one sequence."""
+    both = model.architecture == "encoder_decoder"
+    if isinstance(model, RecurrentConfig):  # state and cell; annotations of the source and their keys
+        return model.layers * model.dim * (2 if model.cell == "lstm" else 1) + both * 2 * source * model.dim
+    if not isinstance(model, TransformerConfig):
+        return 0
+    seen = sum(min(tokens, model.window_of(layer) or tokens) for layer in range(model.depth_of_decoder))
+    return 2 * model.key_heads * model.head_dim * (seen + both * model.layers * source)

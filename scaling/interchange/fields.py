@@ -52,6 +52,8 @@ NULLABLE = re.compile(
     r"|dense_act_fn|is_gated_act|scale_decoder_outputs|tie_word_embeddings|pad_token_id"
 )
 
+MAY_BE_ZERO = re.compile(r"max_window_layers|pad_token_id|type_vocab_size")  # the other whole numbers are sizes
+
 
 def understood(name: str, given: Mapping[str, Any], known: Mapping[str, Any], fixed: Mapping[str, tuple]) -> Fields:
     """The known fields, with what transformers takes for an absent one.
@@ -81,9 +83,10 @@ def _check_type(name: str, field: str, value: Any, default: Any) -> None:
         fits = bool(NULLABLE.fullmatch(field))
     elif default is None:
         fits = True
-    else:  # Python's True is an int and 1 is a float's value; theirs are not so free
-        kinds = (int, float) if isinstance(default, float) else type(default)
-        fits = isinstance(value, kinds) and isinstance(value, bool) == isinstance(default, bool)
+    elif type(default) is int:  # Python's True is an int too
+        fits = type(value) is int and (value > 0 or bool(MAY_BE_ZERO.fullmatch(field)))
+    else:
+        fits = type(value) in ((int, float) if isinstance(default, float) else (type(default),))
     if not fits:
         wanted = "a value" if default is None else f"a value like {default!r}"
         raise ValueError(f"config.json: {name} field {field}={value!r}: give {wanted}")
@@ -102,16 +105,18 @@ def refuse(field: str, value: Any, why: str) -> NoReturn:
 
 def rope_from(fields: Mapping[str, Any]) -> tuple[float, RopeScaling | None]:
     """Base and scaling, from `rope_parameters` (since transformers 5) or `rope_theta` and `rope_scaling` (before)."""
-    given = dict(fields.get("rope_scaling") or fields.get("rope_parameters") or {})
-    field = "rope_scaling" if fields.get("rope_scaling") else "rope_parameters"
+    field = "rope_scaling" if fields["rope_scaling"] else "rope_parameters"
+    if not isinstance(fields[field] or {}, Mapping):
+        refuse(field, fields[field], "it is no object")
+    given = dict(fields[field] or {})
     base = float(given.pop("rope_theta", None) or fields["rope_theta"])
     older = given.pop("type", None)
     kind = given.pop("rope_type", None) or older or "default"
-    turned = given.pop("partial_rotary_factor", None) or fields.get("partial_rotary_factor") or 1.0
+    turned = given.pop("partial_rotary_factor", None) or fields["partial_rotary_factor"] or 1.0
     if turned != 1.0:
         refuse("partial_rotary_factor", turned, "all features of a head rotate")
     trained = given.pop("original_max_position_embeddings", None) or fields["max_position_embeddings"]
-    trained = fields.get("original_max_position_embeddings") or trained
+    trained = fields["original_max_position_embeddings"] or trained
     wanted = {
         "default": (),
         "linear": ("factor",),

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from scaling.config import TransformerConfig
+from scaling.config import TransformerConfig, from_dict, to_dict
 from scaling.interchange import rules
 from scaling.interchange.architecture import Architecture
 from scaling.interchange.bart import BART
@@ -57,7 +57,7 @@ def from_theirs(given: Fields, tensors: Mapping[str, np.ndarray], where: str) ->
     fields = understood(architecture.name, given, architecture.known, architecture.fixed)
     tensors = _settled(architecture, tensors, where)
     fields |= {SAID: _tied(architecture, fields, tensors)} | architecture.observe(given, tensors)
-    config = architecture.read(fields)
+    config = from_dict(TransformerConfig, to_dict(architecture.read(fields)), where)
     if config.tied:
         tensors.pop(architecture.head, None)
     shapes = shapes_of(config)

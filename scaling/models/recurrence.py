@@ -1,15 +1,16 @@
 """A recurrent layer through time and its gradient, as XLA's CPU compiler runs them fastest.
 
-What was found by measuring, against `lax.scan` over (B, D) states
+What was found by measuring, against `lax.scan` over (B, H) states
 differentiated by JAX: the product with all inputs is one matrix product
 before the loop, and the gradients of both kernels are one each after it; in
 the loop a state is a column, (H, B), because a small batch on the narrow side
 of the product keeps it near the machine's peak; the gates' arithmetic runs
-over flat rows of H B numbers; what the backward loop needs is kept, not
-computed again. Unrolling the loop gains nothing.
+over flat rows of H B numbers; and one buffer holds first what the inputs
+bring, then the gates' values, then their gradients, for fresh memory costs
+more than the arithmetic. Unrolling the loop gains nothing.
 
-Letters: B sequences, T positions, H width of a state, G gates of a unit (4 in
-an LSTM, 1 in an Elman network), Z = G H, N = H B.
+Letters: B sequences, T positions, M = T B, D width of the inputs, H of a
+state, G gates of a unit (4 in an LSTM, 1 in an Elman network), Z = G H, N = H B.
 """
 
 from functools import partial
@@ -45,84 +46,114 @@ def kept(memory: Memory, keep: Array | None) -> Memory:
 def advance(cell: Cell, z: tuple[Array, ...], memory: Memory) -> tuple[Memory, tuple[Array, ...]]:
     """One step from the gates' arguments, float32: i, f, g, o in an LSTM. The new memory, and the gates' values."""
     if cell == "rnn":
-        return Memory(jnp.tanh(z[0]).astype(memory.h.dtype), None), ()
+        h = jnp.tanh(z[0])
+        return Memory(h.astype(memory.h.dtype), None), (h,)
     i, f, g, o = _sigmoid(z[0]), _sigmoid(z[1]), jnp.tanh(z[2]), _sigmoid(z[3])
     c = f * memory.c + i * g
     return Memory((o * jnp.tanh(c)).astype(memory.h.dtype), c), (i, f, g, o)
 
 
+@jax.custom_vjp
+def bring(kernel_DZ: Array, x_DM: Array) -> Array:
+    """What inputs bring to the gates, (Z, M)."""
+    return apart(kernel_DZ.T) @ x_DM
+
+
+bring.defvjp(
+    lambda kernel_DZ, x_DM: (bring(kernel_DZ, x_DM), (kernel_DZ, x_DM)),
+    lambda saved, dz_ZM: (saved[1] @ dz_ZM.T, saved[0] @ dz_ZM),
+)
+
+
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
-def recur(cell: Cell, z_ZTB: Array, kernel_HZ: Array, keep_TB: Array | None) -> Array:
-    """The states of a layer after each step, (T, H, B), beginning at zero.
+def recur(cell: Cell, z_ZTB: Array, bias_Z: Array, kernel_HZ: Array, keep_TB: Array | None) -> Array:
+    """The states of a layer after each step, (H, T, B), beginning at zero.
 
-    z_ZTB: what the inputs bring to the gates, bias included. kernel_HZ: from
-    the last state to the gates. keep_TB: 0 where the memory is emptied before
-    a step, 1 elsewhere; float32.
+    z_ZTB: what the inputs bring to the gates. kernel_HZ: from the last state
+    to the gates. keep_TB: 0 where the memory is emptied before a step, 1
+    elsewhere; float32.
     """
-    return _forward(cell, z_ZTB, kernel_HZ, keep_TB)[0]
+    return _forward(cell, z_ZTB, bias_Z, kernel_HZ, keep_TB)[0]
 
 
-def _forward(cell: Cell, z_ZTB: Array, kernel_HZ: Array, keep_TB: Array | None) -> tuple[Array, tuple]:
-    hidden, batch = kernel_HZ.shape[0], z_ZTB.shape[2]
+def _forward(cell: Cell, z_ZTB: Array, bias_Z: Array, kernel_HZ: Array, keep_TB: Array | None) -> tuple[Array, tuple]:
+    hidden, (_, steps, batch) = kernel_HZ.shape[0], z_ZTB.shape
     kernel_ZH = apart(kernel_HZ.T)
 
-    def step(memory: Memory, t_keep: tuple) -> tuple[Memory, tuple]:
+    def step(carry: tuple, t_keep: tuple) -> tuple[tuple, Array | None]:
+        memory, gates_ZTB, h_HTB = carry
         t, keep_B = t_keep
         memory = kept(memory, _per_unit(keep_B, hidden))
         z_ZB = jnp.matmul(kernel_ZH, memory.h.reshape(hidden, batch), preferred_element_type=jnp.float32)
-        z_ZB += jax.lax.dynamic_index_in_dim(z_ZTB, t, axis=1, keepdims=False)
+        z_ZB += _slot(gates_ZTB, t) + bias_Z[:, None]
         memory, gates = advance(cell, tuple(z_ZB.reshape(-1, hidden * batch)), memory)
-        return memory, (memory, jnp.stack(gates).astype(z_ZTB.dtype) if gates else None)
+        gates_ZB = jnp.stack(gates).reshape(-1, batch).astype(z_ZTB.dtype)
+        return (memory, _put(gates_ZTB, gates_ZB, t), _put(h_HTB, memory.h.reshape(hidden, batch), t)), memory.c
 
     start = fresh(cell, jnp.zeros(hidden * batch, z_ZTB.dtype))
-    steps = jnp.arange(z_ZTB.shape[1])
-    _, (memory, gates_TGN) = jax.lax.scan(step, start, (steps, keep_TB))
-    return memory.h.reshape(-1, hidden, batch), (memory, gates_TGN, kernel_HZ, keep_TB)
+    h_HTB = jnp.zeros((hidden, steps, batch), z_ZTB.dtype)
+    (_, gates_ZTB, h_HTB), c_TN = jax.lax.scan(step, (start, z_ZTB, h_HTB), (jnp.arange(steps), keep_TB))
+    return h_HTB, (h_HTB, c_TN, gates_ZTB, kernel_HZ, keep_TB)
 
 
-def _backward(cell: Cell, saved: tuple, dh_THB: Array) -> tuple[Array, Array, None]:
-    memory, gates_TGN, kernel_HZ, keep_TB = saved
-    steps, hidden, batch = dh_THB.shape
+def _backward(cell: Cell, saved: tuple, dh_HTB: Array) -> tuple[Array, Array, Array, None]:
+    h_HTB, c_TN, gates_ZTB, kernel_HZ, keep_TB = saved
+    hidden, steps, batch = dh_HTB.shape
 
-    def step(after: Memory, here: tuple) -> tuple[Memory, Array]:
-        memory, before, gates, dh_N, keep_B = here
-        dmemory = Memory(after.h + dh_N, after.c)
-        dz_GN, dc_N = _retreat(cell, dmemory, memory, before, gates)
-        dz_GN = dz_GN.astype(dh_THB.dtype)
-        dh_HB = jnp.matmul(kernel_HZ, dz_GN.reshape(-1, batch), preferred_element_type=jnp.float32)
-        return kept(Memory(dh_HB.reshape(-1), dc_N), _per_unit(keep_B, hidden)), dz_GN
+    def step(carry: tuple[Memory, Array], here: tuple) -> tuple[tuple, None]:
+        dmemory, dz_ZTB = carry
+        t, c_N, before_N, keep_B = here
+        dmemory = Memory(dmemory.h + _slot(dh_HTB, t).reshape(-1), dmemory.c)
+        gates_GN = _slot(gates_ZTB, t).reshape(-1, hidden * batch).astype(jnp.float32)
+        dz_GN, dc_N = _retreat(cell, dmemory, c_N, before_N, gates_GN)
+        for gate, dz_N in enumerate(dz_GN):
+            dz_H1B = dz_N.reshape(hidden, 1, batch).astype(dz_ZTB.dtype)
+            dz_ZTB = jax.lax.dynamic_update_slice(dz_ZTB, dz_H1B, (gate * hidden, t, 0))
+        # Read back, so that its two uses do not compute it twice.
+        dh_HB = jnp.matmul(kernel_HZ, _slot(dz_ZTB, t), preferred_element_type=jnp.float32)
+        dmemory = kept(Memory(dh_HB.reshape(-1), dc_N), _per_unit(keep_B, hidden))
+        return (dmemory, dz_ZTB), None
 
     # The memory that each step began with.
-    before = jax.tree.map(lambda x_TN: jnp.concatenate([jnp.zeros_like(x_TN[:1]), x_TN[:-1]]), memory)
-    before = kept(before, None if keep_TB is None else jnp.tile(keep_TB, (1, hidden)))
+    h_HTB = jnp.pad(h_HTB[:, :-1], ((0, 0), (1, 0), (0, 0)))
+    before_TN = None if c_TN is None else jnp.pad(c_TN[:-1], ((1, 0), (0, 0)))
+    if keep_TB is not None:
+        h_HTB = h_HTB * keep_TB.astype(h_HTB.dtype)
+        before_TN = None if c_TN is None else before_TN * jnp.tile(keep_TB, (1, hidden))
     end = fresh(cell, jnp.zeros(hidden * batch))
-    _, dz_TGN = jax.lax.scan(step, end, (memory, before, gates_TGN, dh_THB.reshape(steps, -1), keep_TB), reverse=True)
-    dz_ZTB = apart(dz_TGN.reshape(steps, -1, batch).transpose(1, 0, 2))
-    before_HTB = apart(before.h.reshape(steps, hidden, batch).transpose(1, 0, 2))
-    dkernel_HZ = before_HTB.reshape(hidden, -1) @ dz_ZTB.reshape(len(dz_ZTB), -1).T
-    return dz_ZTB, dkernel_HZ, None
+    (_, dz_ZTB), _ = jax.lax.scan(
+        step, (end, jnp.zeros_like(gates_ZTB)), (jnp.arange(steps), c_TN, before_TN, keep_TB), reverse=True
+    )
+    dz_ZM = dz_ZTB.reshape(len(dz_ZTB), -1)
+    dkernel_HZ = apart(h_HTB).reshape(hidden, -1) @ dz_ZM.T
+    return dz_ZTB, jnp.sum(dz_ZM, axis=1), dkernel_HZ, None
 
 
 recur.defvjp(_forward, _backward)
 
 
-def _retreat(
-    cell: Cell, after: Memory, memory: Memory, before: Memory, gates: Array | None
-) -> tuple[Array, Array | None]:
-    """Gradients of the gates' arguments, (G, N), and of the cell before, from those of the memory after a step."""
-    h = memory.h.astype(jnp.float32)
+def _retreat(cell: Cell, after: Memory, c_N: Array, before_N: Array, gates_GN: Array) -> tuple[Array, Array | None]:
+    """Gradients of the gates' arguments, (G, N), and of the cell before, given those of the memory after a step."""
     if cell == "rnn":
-        return (after.h * (1 - h * h))[None], None
-    i, f, g, o = gates.astype(jnp.float32)
-    tanh_c = jnp.tanh(memory.c)
+        return (after.h * (1 - gates_GN[0] * gates_GN[0]),), None
+    i, f, g, o = gates_GN
+    tanh_c = jnp.tanh(c_N)
     dc = after.c + after.h * o * (1 - tanh_c * tanh_c)
-    di, df, dg, do = dc * g, dc * before.c, dc * i, after.h * tanh_c
-    return jnp.stack([di * i * (1 - i), df * f * (1 - f), dg * (1 - g * g), do * o * (1 - o)]), dc * f
+    di, df, dg, do = dc * g, dc * before_N, dc * i, after.h * tanh_c
+    return (di * i * (1 - i), df * f * (1 - f), dg * (1 - g * g), do * o * (1 - o)), dc * f
 
 
 def apart(x: Array) -> Array:
-    """A transposition as a copy of its own: folded into a product, it makes it slower on CPU."""
+    """A value computed once and kept as it is; folded into its uses, a transposition makes products slower on CPU."""
     return jax.lax.optimization_barrier(x) if jax.default_backend() == "cpu" else x
+
+
+def _slot(x_ZTB: Array, t: Array) -> Array:
+    return jax.lax.dynamic_index_in_dim(x_ZTB, t, axis=1, keepdims=False)
+
+
+def _put(x_ZTB: Array, x_ZB: Array, t: Array) -> Array:
+    return jax.lax.dynamic_update_index_in_dim(x_ZTB, x_ZB, t, axis=1)
 
 
 def _sigmoid(x: Array) -> Array:

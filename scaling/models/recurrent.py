@@ -38,7 +38,7 @@ from jax import Array
 
 from scaling.config import RecurrentConfig
 from scaling.models.inputs import PADDING, Inputs, States, no_routing
-from scaling.models.recurrence import GATES, Memory, advance, apart, fresh, kept, recur
+from scaling.models.recurrence import GATES, Memory, advance, apart, bring, fresh, kept, recur
 
 Params = dict[str, Any]
 
@@ -81,15 +81,15 @@ def states(model: RecurrentConfig, params: Params, inputs: Inputs) -> States:
         return States(x_TBD.transpose(1, 0, 2), no_routing())
     x_DTB = apart(params["embedding"][tokens_TB.reshape(-1)].T).reshape(model.dim, *tokens_TB.shape)
     for layer in layers:
-        x_DTB = _layer(model, layer, x_DTB, keep_TB).transpose(1, 0, 2)
+        x_DTB = _layer(model, layer, x_DTB, keep_TB)
     return States(x_DTB.transpose(2, 1, 0), no_routing())
 
 
 def _layer(model: RecurrentConfig, cell: Params, x_DTB: Array, keep_TB: Array | None) -> Array:
-    """The states of one layer, (T, H, B)."""
-    kernel_ZD, bias_Z = apart(cell["input"]["kernel"].T), cell["input"]["bias"]
-    z_ZM = kernel_ZD @ x_DTB.reshape(len(x_DTB), -1) + bias_Z[:, None]
-    return recur(model.cell, z_ZM.reshape(-1, *x_DTB.shape[1:]), cell["state"]["kernel"], keep_TB)
+    """The states of one layer, (H, T, B)."""
+    z_ZM = bring(cell["input"]["kernel"], x_DTB.reshape(len(x_DTB), -1))
+    z_ZTB = z_ZM.reshape(-1, *x_DTB.shape[1:])
+    return recur(model.cell, z_ZTB, cell["input"]["bias"], cell["state"]["kernel"], keep_TB)
 
 
 def _keep(documents_BT: Array | None) -> Array | None:
@@ -118,7 +118,7 @@ def _translate(
         model, params["attention"], layers[0], embedded_TBD, keep_TB, start, annotations_BSD, is_text_BS
     )
     for layer in layers[1:]:
-        h_TBD = _layer(model, layer, h_TBD.transpose(2, 0, 1), keep_TB).transpose(0, 2, 1)
+        h_TBD = _layer(model, layer, h_TBD.transpose(2, 0, 1), keep_TB).transpose(1, 2, 0)
     return jnp.concatenate([h_TBD, embedded_TBD, context_TBD], axis=-1) @ params["combine"]["kernel"]
 
 
@@ -138,9 +138,9 @@ def _encode(model: RecurrentConfig, params: Params, source_BS: Array, is_text_BS
     keep_SB = _keep(None if is_text_BS is None else is_text_BS[:, ::-1])
     for layer in range(model.layers):
         cells = params["encoder"][str(layer)]
-        forward_SHB = _layer(model, cells["forward"], x_DSB, None)
-        backward_SHB = _layer(model, cells["backward"], x_DSB[:, ::-1], keep_SB)[::-1]
-        x_DSB = jnp.concatenate([forward_SHB, backward_SHB], axis=1).transpose(1, 0, 2)
+        forward_HSB = _layer(model, cells["forward"], x_DSB, None)
+        backward_HSB = _layer(model, cells["backward"], x_DSB[:, ::-1], keep_SB)[:, ::-1]
+        x_DSB = jnp.concatenate([forward_HSB, backward_HSB])
     return x_DSB.transpose(2, 1, 0)
 
 

@@ -45,7 +45,7 @@ def test_a_fixed_field_is_refused_at_another_value():
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"size": "8"}, {"size": 8.5}, {"size": True}, {"flag": 1}, {"name": 3}, {"size": None}]
+    "wrong", [{"size": "8"}, {"size": 8.5}, {"size": True}, {"flag": 1}, {"name": 3}, {"size": None}, {"size": 0}]
 )
 def test_a_value_of_another_type_is_refused(wrong):
     field = next(iter(wrong))
@@ -95,6 +95,7 @@ def test_llama3_scaling_without_its_context_takes_the_models():
         ({"rope_scaling": {"type": "linear"}}, "rope_type 'linear' takes factor"),
         ({"rope_parameters": {"full_attention": {}, "rope_theta": 9.0}}, "rope_type 'default' takes no more fields"),
         ({"rope_parameters": {"rope_theta": 9.0, "partial_rotary_factor": 0.5}}, "all features of a head rotate"),
+        ({"rope_scaling": "linear"}, "rope_scaling='linear' .*: it is no object"),
         ({"partial_rotary_factor": 0.25}, "partial_rotary_factor=0.25"),
     ],
 )

@@ -235,3 +235,13 @@ def test_what_came_with_a_model_is_written_back(written):
     fields, _ = to_theirs(interchange.read(written("roberta", {"pad_token_id": 3, "eos_token_id": 9})))
     assert fields["pad_token_id"] == 3 and fields["eos_token_id"] == 9
     assert fields["max_position_embeddings"] == 18  # four of them before the first position
+
+
+def test_a_config_that_ours_refuses_says_which_field(written):
+    with pytest.raises(ValueError, match=r"gpt2: .*heads=3 does not divide dim=16"):
+        interchange.read(written("gpt2", {"n_head": 3}))
+
+
+def test_a_size_of_another_type_is_refused(written):
+    with pytest.raises(ValueError, match=r"gpt2: mlp_dim: .*found 40.5"):
+        interchange.read(written("gpt2", {"n_inner": 40.5}))

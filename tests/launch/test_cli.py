@@ -31,7 +31,7 @@ def shown_by(capsys, call, *arguments):
 
 def test_help_names_every_command_and_study():
     shown = scaling("--help").stdout
-    for word in ("plan", "launch", "status", "fit", "report", "train", "data prepare", *studies.names()):
+    for word in ("plan", "launch", "status", "train", "data prepare", "models", "convert", "coord-check", *studies.names()):
         assert word in shown
 
 
@@ -51,8 +51,8 @@ def test_train_and_data_answer_help(capsys):
     ("arguments", "message"),
     [
         (("pla",), "no command 'pla'; there are: plan, launch"),
-        (("plan", "demos"), "no study 'demos'; there are: chinchilla, demo, kaplan"),
-        (("plan",), "which study? one of: chinchilla, demo, kaplan"),
+        (("plan", "demos"), "no study 'demos'; there are: architectures, chinchilla, demo, kaplan"),
+        (("plan",), "which study? one of: architectures, chinchilla, demo, kaplan"),
         (("plan", "demo", "--budgets", "1000"), "budget 1e+03 FLOPs: 0 of 11 sizes get at least 20 steps"),
         (("plan", "demo", "--budgets"), "plans no runs"),
         (("plan", "kaplan", "--tokens"), "branches: no horizons"),

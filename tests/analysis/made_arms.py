@@ -1,0 +1,80 @@
+"""Made-up studies that compare arms, with a known truth: runs as a table, and the study's manifest."""
+
+import numpy as np
+
+from analysis.tables.files import from_rows
+from analysis.tables.table import Manifest, PlannedRun, canonical
+
+LAWS = {"transformer": (12.0, -0.12), "LSTM": (9.5, -0.09)}  # loss = a N^b
+SIZES = np.geomspace(1e4, 1e5, 5)
+BUDGETS = (1e10, 3e10, 1e11, 3e11)
+GROWTH = {"decoder": 0.5, "encoder": 0.7}  # of the best size with compute
+PLACES = (1, 2, 4, 8)
+
+
+class Runs:
+    """Rows and the plan of one study, added run by run."""
+
+    def __init__(self, noise=0.0, seed=0):
+        self.rows, self.planned, self.noise = [], [], noise
+        self.draw = np.random.default_rng(seed)
+
+    def add(self, arm, *, params, tokens, flops, loss, budget=None, seed=0, bits=0.5, **more):
+        name = f"{arm or 'unnamed'}-{len(self.rows)}"
+        loss = loss * np.exp(self.noise * self.draw.standard_normal())
+        row = {
+            "run_id": name, "params": params, "params_active": params, "tokens": tokens, "flops": flops,
+            "flops_exact": flops, "loss": loss, "loss_se": 0.01, "seed": seed, "objective": "next_token",
+            "bits_per_byte": None if bits is None else bits * loss, "lr": 1e-3,
+        }  # fmt: skip
+        self.rows.append(row | more)
+        self.planned.append(PlannedRun(run_id=name, role="cell", budget=budget, arm=arm))
+
+    def study(self, name="made"):
+        manifest = Manifest(
+            name=name, question="Is <b>a</b> & b?", published="a, 2020", shows="x", cannot_show="y",
+            runs=tuple(self.planned),
+        )  # fmt: skip
+        return canonical(from_rows(self.rows), name), manifest
+
+
+def sizes(noise=0.002):
+    """Two families of five sizes on the same tokens, the smallest on two seeds, and a 5-gram."""
+    runs = Runs(noise)
+    for arm, (a, b) in LAWS.items():
+        for size in SIZES:
+            loss = a * size**b
+            for seed in range(2 if size == SIZES[0] else 1):
+                by_place = {place: loss * (1 + 0.5 / place) for place in PLACES}
+                runs.add(
+                    arm, params=size, tokens=1e6, flops=7e6 * size, loss=loss, seed=seed, loss_by_position=by_place
+                )
+    runs.noise = 0.0
+    runs.add("5-gram", params=5e5, tokens=1e6, flops=0.0, loss=3.9, loss_by_position=dict.fromkeys(PLACES, 3.9))
+    return runs.study("sizes")
+
+
+def budgets(noise=0.0005):
+    """Five sizes at each of four budgets, by two objectives; the best size is 20 thousand at 3e10 FLOPs for both."""
+    runs = Runs(noise)
+    for arm, growth in GROWTH.items():
+        goal = {"objective": "next_token" if arm == "decoder" else "masked", "bits": 0.5 if arm == "decoder" else None}
+        for flops in BUDGETS:
+            for off in np.geomspace(0.25, 4, 5):
+                size = 2e4 * (flops / 3e10) ** growth * off
+                loss = 3 * (flops / 1e11) ** -0.06 * (1 + 0.03 * np.log(off) ** 2)
+                runs.add(arm, params=size, tokens=flops / 6 / size, flops=flops, loss=loss, budget=flops, **goal)
+    return runs.study("budgets")
+
+
+def rates():
+    """Four widths at six learning rates each: the best rate falls as 1 / width in one arm, and stays in the other."""
+    runs = Runs()
+    for arm in ("standard", "muP"):
+        for width in (16, 32, 64, 128):
+            best = -8 - (np.log2(width / 32) if arm == "standard" else 0)
+            for log_rate in range(-10, -4):
+                loss = 3 * (width / 16) ** -0.1 * (1 + 0.02 * (log_rate - best) ** 2)
+                size = 24.0 * width**2
+                runs.add(arm, params=size, tokens=1e6, flops=6e6 * size, loss=loss, lr=2.0**log_rate, dim=width)
+    return runs.study("rates")
