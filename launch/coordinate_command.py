@@ -44,7 +44,8 @@ class CoordinateOptions(WhereOptions):
     @property
     def rate(self) -> float:
         # The stream of a deep check begins at size one, fifty times the embeddings of the other: see `deeper`.
-        return self.lr or (3e-3 if self.depths else 1e-2)
+        default = 3e-3 if self.depths else 1e-2
+        return default if self.lr is None else self.lr
 
     def models(self, rule: str) -> list[TransformerConfig]:
         """The sizes to compare, by the standard parametrisation or by a rule."""

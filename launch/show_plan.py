@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from scaling.config import run_id
-from scaling.counts import params
+from scaling.counts import Params, params
 from scaling.plan import Cell, Plan
 from scaling.roofline import Prediction
 
@@ -18,15 +18,21 @@ SUMMED = ("flops", "hours", "energy_kwh", "dollars", "kg_co2")
 def print_plan(plan: Plan, console: Console, *, all_runs: bool) -> None:
     """One line a model size (or a run), then the totals and what they assume."""
     pairs = list(zip(plan.study.cells, plan.predictions, strict=True))
-    pairs.sort(key=lambda pair: (params(pair[0].run.model, pair[0].run.objective).total, pair[0].run.tokens))
+    arms = {arm: place for place, arm in enumerate(dict.fromkeys(cell.arm for cell in plan.study.cells))}
+    pairs.sort(
+        key=lambda pair: (arms[pair[0].arm], _size(pair[0]).total, pair[0].run.objective.kind, pair[0].run.tokens)
+    )
     groups = [[pair] for pair in pairs] if all_runs else _by_model(pairs)
     table = Table(
         box=None, pad_edge=False, title=f"study {plan.study.name}: {plan.study.question}", title_justify="left"
     )
+    compared = [""] if len(arms) > 1 else []
+    for column in compared:
+        table.add_column(column)
     for column in ("run" if all_runs else "runs", "params", "body", "tokens", "FLOPs", "memory", "time", "$", "kg CO2"):
         table.add_column(column, justify="right")
     for group in groups:
-        table.add_row(*_row(group, all_runs))
+        table.add_row(*[group[0][0].arm for _ in compared], *_row(group, all_runs))
     console.print(table)
     total = {name: plan.total(name) for name in SUMMED}
     hardware = plan.hardware
@@ -57,7 +63,8 @@ def to_json(plan: Plan) -> dict[str, Any]:
             "run_id": run_id(cell.run),
             "role": cell.role,
             "budget": cell.budget,
-            "params": asdict(params(cell.run.model, cell.run.objective)),
+            "arm": cell.arm,
+            "params": asdict(_size(cell)),
             "tokens": cell.run.tokens,
             "prediction": asdict(prediction),
         }
@@ -72,13 +79,20 @@ def to_json(plan: Plan) -> dict[str, Any]:
 
 
 def _by_model(pairs: list[tuple[Cell, Prediction]]) -> list[list[tuple[Cell, Prediction]]]:
-    return [list(group) for _, group in groupby(pairs, key=lambda pair: (pair[0].run.model, pair[0].run.objective))]
+    def alike(pair: tuple[Cell, Prediction]) -> tuple[Any, ...]:
+        return (pair[0].arm, pair[0].run.model, pair[0].run.objective)
+
+    return [list(group) for _, group in groupby(pairs, key=alike)]
+
+
+def _size(cell: Cell) -> Params:
+    return params(cell.run.model, cell.run.objective)
 
 
 def _row(group: list[tuple[Cell, Prediction]], all_runs: bool) -> list[str]:
     cells, predictions = zip(*group, strict=True)
     tokens = sorted(cell.run.tokens for cell in cells)
-    size = params(cells[0].run.model, cells[0].run.objective)
+    size = _size(cells[0])
     total = {name: sum(getattr(prediction, name) for prediction in predictions) for name in SUMMED}
     return [
         f"{run_id(cells[0].run)} {cells[0].role}" if all_runs else str(len(cells)),

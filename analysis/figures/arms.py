@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from analysis.compared_arm import ComparedArm
 from analysis.comparison import Comparison, positions
@@ -24,6 +25,7 @@ from analysis.figures.style import (
     dots,
     log_axes,
     new,
+    power,
     power_ticks,
     styled,
     value_ticks,
@@ -40,6 +42,7 @@ AXES = {
     "params_active": "active parameters",
 }
 SAME_SHARE = 1e-3  # relative
+SHORT = 50  # range of compute with too few powers of ten
 DASHES = ((0, (4, 3)), (0, (1, 1.5)), (0, (6, 2, 1, 2)))  # of baselines
 
 
@@ -62,7 +65,7 @@ def arm_losses(found: Comparison, x: str = "", measure: str = "loss") -> Figure:
         for row, dashes in zip(baselines(found, objective), cycle(DASHES), strict=False):
             axes.axhline(row[measure], color=MUTED, linestyle=dashes, linewidth=1.4, label=row["arm"], zorder=1)
         log_axes(axes, AXES[x], MEASURES[measure] + _by(objective, shown))
-        power_ticks(axes.xaxis) if x == "flops" else count_ticks(axes.xaxis, *axes.get_xlim())
+        _compute_ticks(axes) if x == "flops" else count_ticks(axes.xaxis, *axes.get_xlim())
         value_ticks(axes.yaxis, np.array(axes.get_ylim()))
         if measure == "loss" and (share := bits_of_loss(found, objective)):
             _second_scale(axes, share)
@@ -110,7 +113,7 @@ def arm_optima(found: Comparison) -> Figure:
         if law:
             axes.plot(flops[[0, -1]], law(flops[[0, -1]]), color=colour, linewidth=1.2, zorder=2)
     log_axes(axes, COMPUTE, "optimal parameters N*")
-    power_ticks(axes.xaxis)
+    _compute_ticks(axes)
     count_ticks(axes.yaxis, *axes.get_ylim())
     axes.legend(loc="best")
     return figure
@@ -206,6 +209,16 @@ def _arm(axes: Axes, found: Comparison, arm: ComparedArm, x: str, measure: str) 
         axes.plot(ends, arm.line(ends), color=colour, linewidth=1.6, zorder=2)
         if arm.isoflop:
             axes.scatter(*arm.points, color=colour, marker="*", s=150, edgecolor="white", zorder=4)
+
+
+def _compute_ticks(axes: Axes) -> None:
+    """Powers of ten; over a short range also what lies between them."""
+    low, high = axes.get_xlim()
+    if high > SHORT * low:
+        return power_ticks(axes.xaxis)
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 3)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: power(value)))
+    axes.xaxis.set_minor_formatter(NullFormatter())
 
 
 def _second_scale(axes: Axes, share: float) -> None:

@@ -121,9 +121,7 @@ def _pictures(found: Comparison) -> Iterator[Picture]:
     against = {"flops": "compute", "params": "size"}[found.x]
     yield Picture(
         name="losses", title=f"Loss against {against}", figure=figures.arm_losses(found), texts=texts,
-        caption="Each point is a run; a line is the power law through an arm's runs, or through its isoFLOP minima, "
-        "which are stars. A dashed level took no training FLOPs." if found.baselines.num_rows else
-        "Each point is a run; a line is the power law through an arm's runs, or through its isoFLOP minima, the stars.",
+        caption=_loss_caption(found),
         alt=f"Lowest losses: {order}.",
     )  # fmt: skip
     if any(has(found, goal, "bits_per_byte") and not bits_of_loss(found, goal) for goal in found.objectives):
@@ -148,6 +146,13 @@ def _pictures(found: Comparison) -> Iterator[Picture]:
             caption="Runs that differ in their peak learning rate alone. The star is the best rate, hollow where it is "
             "the last that was tried.", alt=f"Best learning rates: {said}.",
         )  # fmt: skip
+
+
+def _loss_caption(found: Comparison) -> str:
+    said = "Each point is a run; a line is the power law through an arm's runs"
+    if any(arm.isoflop and arm.line for arm in found.arms):
+        said += ", or through its isoFLOP minima, the stars"
+    return said + (". A dashed level took no training FLOPs." if found.baselines.num_rows else ".")
 
 
 def _by_size(found: Comparison, texts: dict[str, list[str]]) -> Iterator[Picture]:

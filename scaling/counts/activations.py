@@ -100,12 +100,13 @@ def _transformer(model: TransformerConfig, stacks: tuple[Side, ...], predicted: 
 
 
 def _recurrent(model: RecurrentConfig, found: Lengths) -> Kept:
-    """Of each layer state, cell and gates, and room for the gates' gradients, which XLA takes from the start."""
+    """Of each layer states, cells and gates, and room for the gates' gradients, which XLA takes from the start."""
     gates = GATES[model.cell]
-    layer = (2 if model.cell == "lstm" else 1) + 2 * gates
-    now = 2 * gates  # of the layer at work: what its inputs bring to the gates
-    across = 4 if found.source else 1
-    steps = model.dim * ((model.layers * layer + now) * (found.positions + found.source) + across * found.positions)
+    layer = 2 * gates + (3 if model.cell == "lstm" else 2)
+    embedded = found.positions + found.source
+    # The layer that attends keeps its arguments and contexts as well.
+    attends = (2 * gates + 2) * found.positions if found.source else 0
+    steps = model.dim * (model.layers * layer * embedded + embedded + attends)
     return Kept(wide=steps + 2 * model.vocab * found.predicted)
 
 

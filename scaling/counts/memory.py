@@ -74,12 +74,13 @@ def training_memory(
     microbatches: int = 1,
     fused_attention: bool = False,
 ) -> TrainingMemory:
-    """Bytes at the peak of a training step on `sequences` sequences; with microbatches, on one of them.
+    """Bytes at the peak of a training step that computes `sequences` sequences at a time: a batch, or a microbatch.
 
-    fused_attention: as on an accelerator with flash attention; without it, as
-    XLA compiles the step for a CPU. There the estimate was compared with
-    `memory_analysis` of compiled float32 steps of all families, see
-    `activations`. n-grams are counted in no compiled step: 0.
+    fused_attention: as on an accelerator with flash attention, which was never
+    compared with a compiled step. Without it: as XLA compiles the step for a
+    CPU, within a fifth of what it allocates (`tests/counts/test_memory.py`).
+    Every sequence is as long as the objective makes it of the model's context.
+    n-grams are counted by no compiled step: 0.
     """
     if sequences < 1:
         raise ValueError(f"training_memory: sequences={sequences}; a microbatch holds at least one")

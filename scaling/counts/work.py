@@ -76,8 +76,8 @@ def work(model: ModelConfig, objective: ObjectiveConfig, causal: Causal) -> Work
 def _recurrent(model: RecurrentConfig, found: Lengths) -> Work:
     """Each layer's products at each token. What the backward pass computes again is not counted, as nowhere."""
     parts = zip(recurrent.body(model), (found.positions, found.source, 1), strict=True)
-    counted = [(part.weights * times, part.vectors * times) for part, times in parts]
-    products = 2 * sum(weights for weights, _ in counted)
+    counted = [(times * part.weights, times * part.vectors) for part, times in parts]
+    products = 2 * sum(multiplied for multiplied, _ in counted)
     across = found.positions * found.source
     return Work(
         products=products,

@@ -33,7 +33,7 @@ class Route(NamedTuple):
 class MoE(nnx.Module):
     """Routed experts, and shared ones that every token visits (Dai et al. 2024, arXiv:2401.06066).
 
-    Every expert is an MLP without biases; the shared ones are a single MLP,
+    Every routed expert is an MLP without biases; the shared ones are a single MLP,
     as wide as they are together.
     """
 

@@ -1,16 +1,19 @@
 """A recurrent layer through time and its gradient, as XLA's CPU compiler runs them fastest.
 
 What was found by measuring, against `lax.scan` over (B, H) states
-differentiated by JAX: the product with all inputs is one matrix product
-before the loop, and the gradients of both kernels are one each after it; in
-the loop a state is a column, (H, B), because a small batch on the narrow side
-of the product keeps it near the machine's peak; the gates' arithmetic runs
-over flat rows of H B numbers; and one buffer holds first what the inputs
-bring, then the gates' values, then their gradients, for fresh memory costs
-more than the arithmetic. Unrolling the loop gains nothing.
+differentiated by JAX:
+- In the loop a state is a column, (H, B): a small batch on the narrow side of
+  a product keeps it near the machine's peak.
+- Input and last state are multiplied in one product a step. To multiply all
+  inputs before the loop is no faster, and fresh memory for what it brings,
+  (T, Z, B), costs more than the arithmetic of the gates.
+- The gradients of the kernels are one product after the loop.
+- What the backward loop needs is kept, contiguous in time, and read once.
+Unrolling the loop gains nothing.
 
 Letters: B sequences, T positions, M = T B, D width of the inputs, H of a
-state, G gates of a unit (4 in an LSTM, 1 in an Elman network), Z = G H, N = H B.
+state, X = D + H, G gates of a unit (4 in an LSTM, 1 in an Elman network),
+Z = G H, N = H B.
 """
 
 from functools import partial
@@ -44,116 +47,99 @@ def kept(memory: Memory, keep: Array | None) -> Memory:
 
 
 def advance(cell: Cell, z: tuple[Array, ...], memory: Memory) -> tuple[Memory, tuple[Array, ...]]:
-    """One step from the gates' arguments, float32: i, f, g, o in an LSTM. The new memory, and the gates' values."""
+    """One step from the gates' arguments, float32: i, f, g, o in an LSTM. The new memory, and what `_retreat` needs."""
     if cell == "rnn":
         h = jnp.tanh(z[0])
         return Memory(h.astype(memory.h.dtype), None), (h,)
     i, f, g, o = _sigmoid(z[0]), _sigmoid(z[1]), jnp.tanh(z[2]), _sigmoid(z[3])
     c = f * memory.c + i * g
-    return Memory((o * jnp.tanh(c)).astype(memory.h.dtype), c), (i, f, g, o)
+    tanh_c = jnp.tanh(c)
+    return Memory((o * tanh_c).astype(memory.h.dtype), c), (i, f, g, o, tanh_c)
 
 
-@jax.custom_vjp
-def bring(kernel_DZ: Array, x_DM: Array) -> Array:
-    """What inputs bring to the gates, (Z, M)."""
-    return apart(kernel_DZ.T) @ x_DM
-
-
-bring.defvjp(
-    lambda kernel_DZ, x_DM: (bring(kernel_DZ, x_DM), (kernel_DZ, x_DM)),
-    lambda saved, dz_ZM: (saved[1] @ dz_ZM.T, saved[0] @ dz_ZM),
-)
+def _retreat(cell: Cell, dh: Array, dc: Array | None, c_before: Array | None, values: Array) -> tuple[Array, ...]:
+    """Gradients of the gates' arguments and of the LSTM's cell before a step, from those of the memory after it."""
+    if cell == "rnn":
+        return (dh * (1 - values[0] * values[0]),)
+    i, f, g, o, tanh_c = values
+    dc = dc + dh * o * (1 - tanh_c * tanh_c)
+    di, df, dg, do = dc * g, dc * c_before, dc * i, dh * tanh_c
+    return di * i * (1 - i), df * f * (1 - f), dg * (1 - g * g), do * o * (1 - o), dc * f
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
-def recur(cell: Cell, z_ZTB: Array, bias_Z: Array, kernel_HZ: Array, keep_TB: Array | None) -> Array:
-    """The states of a layer after each step, (H, T, B), beginning at zero.
+def recur(cell: Cell, x_TDB: Array, input_DZ: Array, state_HZ: Array, bias_Z: Array, keep_TB: Array | None) -> Array:
+    """The states of a layer after each step, (T, H, B), beginning at zero.
 
-    z_ZTB: what the inputs bring to the gates. kernel_HZ: from the last state
-    to the gates. keep_TB: 0 where the memory is emptied before a step, 1
-    elsewhere; float32.
+    input_DZ, state_HZ: kernels from the input and from the last state to the
+    gates. keep_TB: 0 where the memory is emptied before a step, 1 elsewhere;
+    float32.
     """
-    return _forward(cell, z_ZTB, bias_Z, kernel_HZ, keep_TB)[0]
+    return _forward(cell, x_TDB, input_DZ, state_HZ, bias_Z, keep_TB)[0]
 
 
-def _forward(cell: Cell, z_ZTB: Array, bias_Z: Array, kernel_HZ: Array, keep_TB: Array | None) -> tuple[Array, tuple]:
-    hidden, (_, steps, batch) = kernel_HZ.shape[0], z_ZTB.shape
-    kernel_ZH = apart(kernel_HZ.T)
+def _forward(
+    cell: Cell, x_TDB: Array, input_DZ: Array, state_HZ: Array, bias_Z: Array, keep_TB: Array | None
+) -> tuple[Array, tuple]:
+    (steps, _, batch), hidden = x_TDB.shape, len(bias_Z) // GATES[cell]
+    kernel_XZ = jnp.concatenate([input_DZ, state_HZ])
+    kernel_ZX = apart(kernel_XZ.T)
+    bias_GN = jnp.repeat(bias_Z, batch).reshape(-1, hidden * batch)
 
-    def step(carry: tuple, t_keep: tuple) -> tuple[tuple, Array | None]:
-        memory, gates_ZTB, h_HTB = carry
-        t, keep_B = t_keep
+    def step(memory: Memory, here: tuple) -> tuple[Memory, tuple]:
+        x_DB, keep_B = here
         memory = kept(memory, _per_unit(keep_B, hidden))
-        z_ZB = jnp.matmul(kernel_ZH, memory.h.reshape(hidden, batch), preferred_element_type=jnp.float32)
-        z_ZB += _slot(gates_ZTB, t) + bias_Z[:, None]
-        memory, gates = advance(cell, tuple(z_ZB.reshape(-1, hidden * batch)), memory)
-        gates_ZB = jnp.stack(gates).reshape(-1, batch).astype(z_ZTB.dtype)
-        return (memory, _put(gates_ZTB, gates_ZB, t), _put(h_HTB, memory.h.reshape(hidden, batch), t)), memory.c
+        x_XB = jnp.concatenate([x_DB, memory.h.reshape(hidden, batch)])
+        z_ZB = jnp.matmul(kernel_ZX, x_XB, preferred_element_type=jnp.float32)
+        memory, values = advance(cell, tuple(z_ZB.reshape(-1, hidden * batch) + bias_GN), memory)
+        return memory, (memory, jnp.stack(values))
 
-    start = fresh(cell, jnp.zeros(hidden * batch, z_ZTB.dtype))
-    h_HTB = jnp.zeros((hidden, steps, batch), z_ZTB.dtype)
-    (_, gates_ZTB, h_HTB), c_TN = jax.lax.scan(step, (start, z_ZTB, h_HTB), (jnp.arange(steps), keep_TB))
-    return h_HTB, (h_HTB, c_TN, gates_ZTB, kernel_HZ, keep_TB)
+    start = fresh(cell, jnp.zeros(hidden * batch, x_TDB.dtype))
+    _, (memory, values_TRN) = jax.lax.scan(step, start, (x_TDB, keep_TB))
+    return memory.h.reshape(steps, hidden, batch), (x_TDB, memory, values_TRN, kernel_XZ, keep_TB)
 
 
-def _backward(cell: Cell, saved: tuple, dh_HTB: Array) -> tuple[Array, Array, Array, None]:
-    h_HTB, c_TN, gates_ZTB, kernel_HZ, keep_TB = saved
-    hidden, steps, batch = dh_HTB.shape
+def _backward(cell: Cell, saved: tuple, dh_THB: Array) -> tuple[Array, Array, Array, Array, None]:
+    x_TDB, memory, values_TRN, kernel_XZ, keep_TB = saved
+    (steps, hidden, batch), gates = dh_THB.shape, GATES[cell]
 
-    def step(carry: tuple[Memory, Array], here: tuple) -> tuple[tuple, None]:
-        dmemory, dz_ZTB = carry
-        t, c_N, before_N, keep_B = here
-        dmemory = Memory(dmemory.h + _slot(dh_HTB, t).reshape(-1), dmemory.c)
-        gates_GN = _slot(gates_ZTB, t).reshape(-1, hidden * batch).astype(jnp.float32)
-        dz_GN, dc_N = _retreat(cell, dmemory, c_N, before_N, gates_GN)
-        for gate, dz_N in enumerate(dz_GN):
-            dz_H1B = dz_N.reshape(hidden, 1, batch).astype(dz_ZTB.dtype)
-            dz_ZTB = jax.lax.dynamic_update_slice(dz_ZTB, dz_H1B, (gate * hidden, t, 0))
-        # Read back, so that its two uses do not compute it twice.
-        dh_HB = jnp.matmul(kernel_HZ, _slot(dz_ZTB, t), preferred_element_type=jnp.float32)
-        dmemory = kept(Memory(dh_HB.reshape(-1), dc_N), _per_unit(keep_B, hidden))
-        return (dmemory, dz_ZTB), None
+    def step(carry: tuple[Array, Array | None, Array], here: tuple) -> tuple[tuple, Array]:
+        dh_N, dc_N, values_TRN = carry
+        t, dh_out_N, before_N, keep_B = here
+        values_RN = jax.lax.dynamic_index_in_dim(values_TRN, t, keepdims=False)
+        gradients_RN = jnp.stack(_retreat(cell, dh_N + dh_out_N, dc_N, before_N, values_RN))
+        # In place of the values, and read back: so nothing is computed twice.
+        values_TRN = jax.lax.dynamic_update_index_in_dim(values_TRN, gradients_RN, t, axis=0)
+        gradients_RN = jax.lax.dynamic_index_in_dim(values_TRN, t, keepdims=False)
+        dz_ZB = gradients_RN[:gates].reshape(-1, batch).astype(dh_THB.dtype)
+        dx_XB = jnp.matmul(kernel_XZ, dz_ZB, preferred_element_type=jnp.float32)
+        dmemory = Memory(dx_XB[-hidden:].reshape(-1), gradients_RN[-1] if cell == "lstm" else None)
+        return (*kept(dmemory, _per_unit(keep_B, hidden)), values_TRN), dx_XB[:-hidden].astype(dh_THB.dtype)
 
     # The memory that each step began with.
-    h_HTB = jnp.pad(h_HTB[:, :-1], ((0, 0), (1, 0), (0, 0)))
-    before_TN = None if c_TN is None else jnp.pad(c_TN[:-1], ((1, 0), (0, 0)))
-    if keep_TB is not None:
-        h_HTB = h_HTB * keep_TB.astype(h_HTB.dtype)
-        before_TN = None if c_TN is None else before_TN * jnp.tile(keep_TB, (1, hidden))
-    end = fresh(cell, jnp.zeros(hidden * batch))
-    (_, dz_ZTB), _ = jax.lax.scan(
-        step, (end, jnp.zeros_like(gates_ZTB)), (jnp.arange(steps), c_TN, before_TN, keep_TB), reverse=True
-    )
-    dz_ZM = dz_ZTB.reshape(len(dz_ZTB), -1)
-    dkernel_HZ = apart(h_HTB).reshape(hidden, -1) @ dz_ZM.T
-    return dz_ZTB, jnp.sum(dz_ZM, axis=1), dkernel_HZ, None
+    before = jax.tree.map(lambda x_TN: jnp.pad(x_TN[:-1], ((1, 0), (0, 0))), memory)
+    before = kept(before, None if keep_TB is None else jnp.tile(keep_TB, (1, hidden)))
+    end = (*fresh(cell, jnp.zeros(hidden * batch)), values_TRN)
+    xs = (jnp.arange(steps), dh_THB.reshape(steps, -1), before.c, keep_TB)
+    (_, _, gradients_TRN), dx_TDB = jax.lax.scan(step, end, xs, reverse=True)
+
+    dz_TZB = gradients_TRN[:, :gates].reshape(steps, -1, batch).astype(dh_THB.dtype)
+    dz_ZM, x_DM, h_HM = (_by_feature(y_TYB) for y_TYB in (dz_TZB, x_TDB, before.h.reshape(dh_THB.shape)))
+    dbias_GN = jnp.sum(gradients_TRN[:, :gates], axis=0)
+    dbias_Z = jnp.sum(dbias_GN.reshape(-1, batch), axis=1).astype(dh_THB.dtype)
+    return dx_TDB, x_DM @ dz_ZM.T, h_HM @ dz_ZM.T, dbias_Z, None
 
 
 recur.defvjp(_forward, _backward)
 
 
-def _retreat(cell: Cell, after: Memory, c_N: Array, before_N: Array, gates_GN: Array) -> tuple[Array, Array | None]:
-    """Gradients of the gates' arguments, (G, N), and of the cell before, given those of the memory after a step."""
-    if cell == "rnn":
-        return (after.h * (1 - gates_GN[0] * gates_GN[0]),), None
-    i, f, g, o = gates_GN
-    tanh_c = jnp.tanh(c_N)
-    dc = after.c + after.h * o * (1 - tanh_c * tanh_c)
-    di, df, dg, do = dc * g, dc * before_N, dc * i, after.h * tanh_c
-    return (di * i * (1 - i), df * f * (1 - f), dg * (1 - g * g), do * o * (1 - o)), dc * f
-
-
 def apart(x: Array) -> Array:
-    """A value computed once and kept as it is; folded into its uses, a transposition makes products slower on CPU."""
+    """A transposition as a copy of its own: folded into a product, it makes it slower on CPU."""
     return jax.lax.optimization_barrier(x) if jax.default_backend() == "cpu" else x
 
 
-def _slot(x_ZTB: Array, t: Array) -> Array:
-    return jax.lax.dynamic_index_in_dim(x_ZTB, t, axis=1, keepdims=False)
-
-
-def _put(x_ZTB: Array, x_ZB: Array, t: Array) -> Array:
-    return jax.lax.dynamic_update_index_in_dim(x_ZTB, x_ZB, t, axis=1)
+def _by_feature(x_TYB: Array) -> Array:
+    return apart(x_TYB.transpose(1, 0, 2)).reshape(x_TYB.shape[1], -1)
 
 
 def _sigmoid(x: Array) -> Array:

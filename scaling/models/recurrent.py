@@ -38,7 +38,7 @@ from jax import Array
 
 from scaling.config import RecurrentConfig
 from scaling.models.inputs import PADDING, Inputs, States, no_routing
-from scaling.models.recurrence import GATES, Memory, advance, apart, bring, fresh, kept, recur
+from scaling.models.recurrence import GATES, Memory, advance, apart, fresh, kept, recur
 
 Params = dict[str, Any]
 
@@ -79,17 +79,15 @@ def states(model: RecurrentConfig, params: Params, inputs: Inputs) -> States:
     if model.architecture == "encoder_decoder":
         x_TBD = _translate(model, params, layers, tokens_TB, keep_TB, inputs)
         return States(x_TBD.transpose(1, 0, 2), no_routing())
-    x_DTB = apart(params["embedding"][tokens_TB.reshape(-1)].T).reshape(model.dim, *tokens_TB.shape)
+    x_TDB = apart(params["embedding"][tokens_TB].transpose(0, 2, 1))
     for layer in layers:
-        x_DTB = _layer(model, layer, x_DTB, keep_TB)
-    return States(x_DTB.transpose(2, 1, 0), no_routing())
+        x_TDB = _layer(model, layer, x_TDB, keep_TB)
+    return States(x_TDB.transpose(2, 0, 1), no_routing())
 
 
-def _layer(model: RecurrentConfig, cell: Params, x_DTB: Array, keep_TB: Array | None) -> Array:
-    """The states of one layer, (H, T, B)."""
-    z_ZM = bring(cell["input"]["kernel"], x_DTB.reshape(len(x_DTB), -1))
-    z_ZTB = z_ZM.reshape(-1, *x_DTB.shape[1:])
-    return recur(model.cell, z_ZTB, cell["input"]["bias"], cell["state"]["kernel"], keep_TB)
+def _layer(model: RecurrentConfig, cell: Params, x_TDB: Array, keep_TB: Array | None) -> Array:
+    """The states of one layer, (T, H, B)."""
+    return recur(model.cell, x_TDB, cell["input"]["kernel"], cell["state"]["kernel"], cell["input"]["bias"], keep_TB)
 
 
 def _keep(documents_BT: Array | None) -> Array | None:
@@ -118,7 +116,7 @@ def _translate(
         model, params["attention"], layers[0], embedded_TBD, keep_TB, start, annotations_BSD, is_text_BS
     )
     for layer in layers[1:]:
-        h_TBD = _layer(model, layer, h_TBD.transpose(2, 0, 1), keep_TB).transpose(1, 2, 0)
+        h_TBD = _layer(model, layer, h_TBD.transpose(0, 2, 1), keep_TB).transpose(0, 2, 1)
     return jnp.concatenate([h_TBD, embedded_TBD, context_TBD], axis=-1) @ params["combine"]["kernel"]
 
 
@@ -133,15 +131,15 @@ def _text_first(source_BS: Array, documents_BS: Array | None) -> tuple[Array, Ar
 
 def _encode(model: RecurrentConfig, params: Params, source_BS: Array, is_text_BS: Array | None) -> Array:
     """The states of the source's tokens read in both directions, side by side, (B, S, D)."""
-    x_DSB = apart(params["embedding"][source_BS].transpose(2, 1, 0))
+    x_SDB = apart(params["embedding"][source_BS].transpose(1, 2, 0))
     # Read backwards, the padding comes first; what it leaves in the state is emptied where the text begins.
     keep_SB = _keep(None if is_text_BS is None else is_text_BS[:, ::-1])
     for layer in range(model.layers):
         cells = params["encoder"][str(layer)]
-        forward_HSB = _layer(model, cells["forward"], x_DSB, None)
-        backward_HSB = _layer(model, cells["backward"], x_DSB[:, ::-1], keep_SB)[:, ::-1]
-        x_DSB = jnp.concatenate([forward_HSB, backward_HSB])
-    return x_DSB.transpose(2, 1, 0)
+        forward_SHB = _layer(model, cells["forward"], x_SDB, None)
+        backward_SHB = _layer(model, cells["backward"], x_SDB[::-1], keep_SB)[::-1]
+        x_SDB = jnp.concatenate([forward_SHB, backward_SHB], axis=1)
+    return x_SDB.transpose(2, 0, 1)
 
 
 def _attend_and_recur(

@@ -184,4 +184,7 @@ def _through(blocks: nnx.Dict, x_MD: Array, around: Surroundings) -> tuple[Array
         leaves, tree = jax.tree.flatten(states)
         for layers in zip(*(jnp.unstack(leaf) for leaf in leaves), strict=True):
             carry, _ = period(carry, jax.tree.unflatten(tree, layers))
-    return carry
+    x_MD, routing = carry
+    periods = jax.tree.leaves(states)[0].shape[0]
+    with_experts = periods * sum(blocks[str(place)].kind.experts for place in range(len(blocks)))
+    return x_MD, routing._replace(dropped=routing.dropped / max(1, with_experts))

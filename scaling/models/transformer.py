@@ -9,7 +9,7 @@ from jax import Array
 
 from scaling.config import TransformerConfig
 from scaling.models.head import softcapped, unembed
-from scaling.models.inputs import Inputs, States
+from scaling.models.inputs import Inputs, Routing, States
 from scaling.models.layers import activate, block_norm, linear, table
 from scaling.models.parametrisation import embedding_scale, logit_scale
 from scaling.models.sight import Sight
@@ -67,7 +67,7 @@ class Transformer(nnx.Module):
         elif self.model.architecture == "encoder_decoder":
             source, read = self._source(inputs, positions)
             x_MD, routing = self.decoder(x_MD, positions, sight, source)
-            routing = type(routing)(*(a + b for a, b in zip(routing, read, strict=True)))
+            routing = Routing(routing.loss + read.loss, (routing.dropped + read.dropped) / 2)
         else:
             x_MD, routing = self.decoder(x_MD, positions, sight)
         scale = logit_scale(self.model)
@@ -88,7 +88,7 @@ class Transformer(nnx.Module):
         """Logits (B, 2), float32: the second text follows the first; it does not."""
         return self.sentence_head(x_BTD)
 
-    def _source(self, inputs: Inputs, positions: int) -> tuple[Source, object]:
+    def _source(self, inputs: Inputs, positions: int) -> tuple[Source, Routing]:
         batch, keys = inputs.source_BS.shape
         documents_BS = inputs.source_documents_BS
         shared = self.decoder.blocks if self.model.shared_layers else None

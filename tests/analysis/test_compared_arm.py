@@ -28,7 +28,7 @@ def test_three_sizes_are_too_few_for_a_line():
 
 def test_a_cloud_of_sizes_and_lengths_has_no_line():
     cloud = series([(n, d, 3.0) for n in (1e4, 1e5) for d in (1e6, 3e6, 1e7)])
-    with pytest.raises(ValueError, match="too few sizes at any one budget.*train 4 sizes"):
+    with pytest.raises(ValueError, match=r"too few sizes at any one budget.*train 4 sizes"):
         line_through(cloud, "flops", draws=20, seed=0)
 
 

@@ -75,7 +75,7 @@ def test_one_arm_by_two_objectives_is_two_with_names_of_their_own():
 
 def test_of_runs_that_differ_in_their_rate_alone_the_best_are_fitted():
     found = compare_arms(*rates(), draws=20)
-    standard, mup = found.arms
+    mup = found.arms[1]
     assert column(mup.best, "lr").tolist() == [2.0**-8] * 4
     assert mup.line.exponent.value == pytest.approx(-0.05, abs=1e-6)  # loss falls as width^-0.1, size grows as width^2
     edges = [doubt.text for doubt in found.warnings if doubt.name == "lr_at_edge"]

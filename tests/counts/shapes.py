@@ -9,7 +9,6 @@ from scaling.config import (
     NextToken,
     ObjectiveConfig,
     Prefix,
-    ReplacedTokens,
     SpanCorruption,
     TransformerConfig,
 )
@@ -115,5 +114,3 @@ BERT_LIKE = {
     "biases": True,
     "embedding_norm": True,
 }
-
-__all__ = ["BASE", "BERT_LIKE", "GPT2", "SMALL", "Masked", "ReplacedTokens", "decoders", "examples", "transformers"]

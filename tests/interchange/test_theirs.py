@@ -238,7 +238,7 @@ def test_what_came_with_a_model_is_written_back(written):
 
 
 def test_a_config_that_ours_refuses_says_which_field(written):
-    with pytest.raises(ValueError, match=r"gpt2: .*heads=3 does not divide dim=16"):
+    with pytest.raises(ValueError, match="heads=3 does not divide dim=16"):
         interchange.read(written("gpt2", {"n_head": 3}))
 
 

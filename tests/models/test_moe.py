@@ -224,7 +224,7 @@ def test_experts_may_change_places_with_the_routers_columns(x):
 
 
 def test_half_precision_is_near_and_its_router_is_in_single(x):
-    model = config(shared=1)
+    model = config()
     half = jax.tree.map(lambda w: w.astype(jnp.bfloat16), weights_of(model))
     wide = jax.tree.map(lambda w: w.astype(jnp.float32), half)
     route = jitted_choose(x.astype(jnp.bfloat16), half["router"], model.moe)

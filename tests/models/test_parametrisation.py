@@ -7,6 +7,7 @@ import pytest
 
 from scaling.config import Experts, Parametrisation, RecurrentConfig, TransformerConfig
 from scaling.models import families
+from scaling.models.inputs import Inputs
 from scaling.models.parametrisation import (
     Role,
     attention_scale,
@@ -123,6 +124,19 @@ def test_sinusoids_meet_embeddings_of_the_base_size_under_mup():
 def test_what_the_config_states_wins():
     model = replace(mup(wider=4), attention_scale=0.5, logit_scale=0.25, embedding_scale=3.0)
     assert (attention_scale(model), logit_scale(model), embedding_scale(model)) == (0.5, 0.25, 3.0)
+
+
+def test_logits_are_divided_by_the_width_whatever_stands_before_the_head():
+    for name in ("llama", "bert", "t5"):
+        model = mup(MODELS[name], wider=2)
+        weights, tokens = families.init(model, 0), np.arange(8)[None]
+        inputs = Inputs(tokens, source_BS=tokens if name == "t5" else None)
+        found = []
+        for scaled in (model, replace(model, logit_scale=1.0)):
+            states = families.states(scaled, weights, inputs).x_BTD
+            found.append(families.logits(scaled, weights, states.reshape(-1, model.dim)))
+        # The same products in float32, halved at another place.
+        np.testing.assert_allclose(2 * found[0], found[1], rtol=1e-4, atol=1e-5, err_msg=name)
 
 
 def test_learning_rates_follow_the_role():

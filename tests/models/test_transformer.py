@@ -272,3 +272,16 @@ def test_capped_logits_stay_below_the_cap():
     model = replace(BASE, logit_softcap=0.01)
     tokens = jax.random.randint(jax.random.key(1), (3, 24), 0, 300)
     assert np.abs(outputs(model, jitted_init(model, 0), Inputs(tokens))).max() <= 0.01
+
+
+@pytest.mark.parametrize("every", [1, 2])
+def test_the_share_of_dropped_visits_is_a_mean_over_the_layers_with_experts(every):
+    inputs = Inputs(jax.random.randint(jax.random.key(1), (3, 24), 0, 300))
+    one, four = (
+        replace(BASE, layers=layers * every, moe=Experts(experts=2, active=1, capacity=0.5, every=every))
+        for layers in (1, 4)
+    )
+    found = [states(model, jitted_init(model, 0), inputs).routing for model in (one, four)]
+    # Half of the slots that are needed: at least half of the visits are dropped in every layer, and never all.
+    assert all(0.5 <= float(routing.dropped) < 1 for routing in found)
+    assert float(found[1].loss) > 2 * float(found[0].loss)  # losses are summed

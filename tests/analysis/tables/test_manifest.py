@@ -24,5 +24,5 @@ def test_a_manifest_without_arms_compares_nothing(tmp_path):
 
 
 def test_what_is_no_manifest_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="not a study manifest .no 'run_id' key.; launch the study again"):
+    with pytest.raises(ValueError, match=r"not a study manifest \(no 'run_id' key\); launch the study again"):
         read_manifest(written(tmp_path, runs=[{"role": "cell"}]))
