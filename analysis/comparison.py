@@ -8,6 +8,7 @@ nothing else.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -106,6 +107,7 @@ def compare_arms(
     not_done: list[NotDone] = []
     x = common_axis(selection.table)
     arms = tuple(compared(part, x, not_done, draws=draws, seed=seed) for part in _parts(selection.table, manifest))
+    same, worth = tuple(_same_exponents(arms, x, not_done)), tuple(_worths(arms, not_done))
     rates = rate_curves(selection.table)
     seeds = _pooled_seeds(arms)
     return Comparison(
@@ -113,8 +115,8 @@ def compare_arms(
         x=x,
         arms=arms,
         baselines=table.filter(pc.is_in(table["run_id"], pa.array(sorted(free), pa.string()))),
-        same=tuple(_same_exponents(arms, x, not_done)),
-        worth=tuple(_worths(arms)),
+        same=same,
+        worth=worth,
         rates=rates,
         seeds=seeds,
         not_done=tuple(not_done),
@@ -162,12 +164,15 @@ def _objectives(table: pa.Table) -> list[str]:
 
 
 def _parts(table: pa.Table, manifest: Manifest) -> list[pa.Table]:
-    """The rows of each arm and objective, objective by objective, arms in the order of the study."""
-    goals = _objectives(table)
-    keys = list(zip(goals, table["arm_in_study"].to_pylist(), strict=True))
-    order = [*manifest.arms, UNNAMED]
-    first = list(dict.fromkeys(goals))
-    wanted = sorted(set(keys), key=lambda key: (first.index(key[0]), order.index(key[1])))
+    """The rows of each arm and objective, objective by objective, both in the order of the study."""
+    keys = list(zip(_objectives(table), table["arm_in_study"].to_pylist(), strict=True))
+    place_of = {run.run_id: place for place, run in enumerate(manifest.runs)}
+    places = [place_of[name] for name in table["run_id"].to_pylist()]
+    first: dict[Any, int] = {}
+    for place, key in sorted(zip(places, keys, strict=True)):
+        first.setdefault(key[0], place)
+        first.setdefault(key, place)
+    wanted = sorted(set(keys), key=lambda key: (first[key[0]], key[1] == UNNAMED, first[key]))
     return [table.filter(pa.array([key == own for own in keys])) for key in wanted]
 
 
@@ -198,12 +203,15 @@ def _same(of: str, points: dict[str, np.ndarray], not_done: list[NotDone]) -> Sa
     return pooled and SameExponent(of=of, arms=tuple(points), result=pooled.equality)
 
 
-def _worths(arms: Sequence[ComparedArm]) -> list[Worth]:
-    """Every arm against the first of its objective that has a line."""
+def _worths(arms: Sequence[ComparedArm], not_done: list[NotDone]) -> list[Worth]:
+    """Every arm against the first of its objective, of those whose lines fall."""
     found = []
     for objective in dict.fromkeys(arm.objective for arm in arms):
         lined = [arm for arm in arms if arm.objective == objective and arm.line]
-        found += [_worth(lined[0], other) for other in lined[1:]]
+        falling = [arm for arm in lined if arm.line.exponent.value < 0]
+        found += [_worth(falling[0], other) for other in falling[1:]]
+        reason = "its loss does not fall"
+        not_done += [NotDone(part=f"{arm.name}: worth", reason=reason) for arm in lined if arm not in falling]
     return found
 
 
@@ -222,7 +230,8 @@ def _worth(first: ComparedArm, second: ComparedArm) -> Worth:
 def _reached(line: PowerLaw, loss: float) -> np.ndarray:
     """(R + 1,) x at which the line, and each of its draws, has a loss."""
     constant, slope = _draws(line).T
-    return np.exp((np.log(loss) - constant) / slope)
+    with np.errstate(over="ignore", divide="ignore"):  # a draw whose line is flat never has it
+        return np.exp((np.log(loss) - constant) / slope)
 
 
 def _draws(line: PowerLaw) -> np.ndarray:
@@ -248,8 +257,19 @@ def _cautions(arms: Sequence[ComparedArm], rates: Sequence[RateCurve], seeds: Se
     if seeds is None and arms:
         text = "no setting was trained with two seeds: how far two arms differ by chance is not known"
         found.append(Doubt(name="no_seeds", text=text))
+    return [*found, *_edges(rates)]
+
+
+def _edges(rates: Sequence[RateCurve]) -> list[Doubt]:
+    """For each arm the settings whose best learning rate may lie beyond those tried."""
+    at: dict[tuple[str, str], list[str]] = {}
     for curve in rates:
         if curve.edge:
-            text = f"{curve.arm}, {curve.label}: the best learning rate is the {curve.edge} tried; try further"
-            found.append(Doubt(name="lr_at_edge", text=text))
-    return found
+            at.setdefault((curve.arm, curve.edge), []).append(curve.label)
+    return [
+        Doubt(
+            name="lr_at_edge",
+            text=f"{arm}: the best learning rate is the {edge} tried at {'; '.join(labels)}; try further",
+        )
+        for (arm, edge), labels in at.items()
+    ]

@@ -1,9 +1,10 @@
 """Runs that differ in their learning rate alone: the curve of each setting, and its best rate.
 
->>> table = pa.table({"params": [1e4] * 3, "tokens": [1e6] * 3, "lr": [1e-3, 2e-3, 4e-3], "loss": [3.2, 3.0, 3.2]})
+>>> from analysis.tables.table import read_table
+>>> table = read_table([{"N": 1e4, "D": 1e6, "lr": lr, "L": loss} for lr, loss in ((1, 3.2), (2, 3.0), (4, 3.2))])
 >>> curve, = rate_curves(table)
 >>> round(curve.best, 6), curve.edge
-(0.002, '')
+(2.0, '')
 """
 
 from collections import defaultdict
@@ -25,8 +26,8 @@ class RateCurve:
     """Loss against learning rate of one setting; the mean over seeds."""
 
     arm: str  # "" where the table has none
-    label: str  # what sets this curve apart within its arm: its width, or its size
-    params: float
+    label: str  # what sets this curve apart within its arm: its width, its size, its tokens
+    flops: float
     lr: np.ndarray  # (K,) rising
     loss: np.ndarray  # (K,)
     best: float  # of a parabola in ln lr through the lowest point and its neighbours; at an edge the lowest point
@@ -34,27 +35,20 @@ class RateCurve:
 
 
 def rate_curves(table: pa.Table) -> tuple[RateCurve, ...]:
-    """A curve for each setting that was trained with at least 3 learning rates, in order of arm and size."""
+    """A curve for each setting that was trained with at least 3 learning rates, in order of arm and compute."""
+    means = [(table.slice(int(rows[0]), 1).to_pylist()[0], *_means(table, rows)) for rows in _settings(table)]
+    means = [(first, rates, losses) for first, rates, losses in means if len(rates) >= LEAST_RATES]
+    arms = list(dict.fromkeys(first.get("arm") or "" for first, _, _ in means))
     found = []
-    for rows in _settings(table):
-        rates, losses = _means(table, rows)
-        if len(rates) < LEAST_RATES:
-            continue
-        first = table.slice(int(rows[0]), 1).to_pylist()[0]
+    for first, rates, losses in means:
+        arm = first.get("arm") or ""
+        fellows = [other for other, _, _ in means if (other.get("arm") or "") == arm]
         best, edge = _minimum(rates, losses)
         found.append(
-            RateCurve(
-                arm=first.get("arm") or "",
-                label=f"width {first['dim']}" if first.get("dim") else f"N {short(first['params'])}",
-                params=float(first["params"]),
-                lr=rates,
-                loss=losses,
-                best=best,
-                edge=edge,
-            )
-        )
-    order = {arm: place for place, arm in enumerate(dict.fromkeys(curve.arm for curve in found))}
-    return tuple(sorted(found, key=lambda curve: (order[curve.arm], curve.params)))
+            RateCurve(arm=arm, label=_label(first, fellows), flops=first["flops"], lr=rates, loss=losses, best=best,
+                      edge=edge)
+        )  # fmt: skip
+    return tuple(sorted(found, key=lambda curve: (arms.index(curve.arm), curve.flops)))
 
 
 def tuned(table: pa.Table) -> pa.Table:
@@ -64,6 +58,13 @@ def tuned(table: pa.Table) -> pa.Table:
         rates, losses = _means(table, rows)
         kept += rows[column(table, "lr")[rows] == rates[np.argmin(losses)]].tolist() if len(rates) else rows.tolist()
     return table.take(pa.array(sorted(kept), pa.int64()))
+
+
+def _label(row: dict, fellows: list[dict]) -> str:
+    """Width, or size where the table has no widths; tokens as well where the arm has several lengths of one size."""
+    named = f"width {row['dim']}" if row.get("dim") else f"N {short(row['params'])}"
+    lengths = {other["tokens"] for other in fellows if other["params"] == row["params"]}
+    return f"{named}, {short(row['tokens'])} tokens" if len(lengths) > 1 else named
 
 
 def _settings(table: pa.Table) -> list[np.ndarray]:

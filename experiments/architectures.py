@@ -28,7 +28,7 @@ def study(
     context: int = 64,
     batch: int = 8,
     precision: Literal["float32", "bfloat16"] = "float32",
-    lr: float = 6e-3,
+    lrs: tuple[float, ...] = (3e-3, 6e-3, 1.2e-2),
     seeds: int = 2,
 ) -> Study:
     """Five architectures of one width, each by denoising and by language modelling, at the same budgets.
@@ -41,7 +41,7 @@ def study(
     context: tokens of text a sequence, the same for all, so that all are measured on the same text
     batch: sequences a step
     precision: of the compute
-    lr: peak learning rate at width 32; another width gets lr * 32 / width
+    lrs: peak learning rates at width 32, each tried for every arm; another width gets them times 32 / width
     seeds: of the decoder, to measure the noise
     """
     if layers % 2:
@@ -52,7 +52,7 @@ def study(
     specials = max(lengths(model, goal).specials for model in models.values() for goal in objectives.values())
     data = replace(data, specials=max(data.specials, specials))
 
-    def cells_of(model: TransformerConfig, objective: ObjectiveConfig, seed: int) -> tuple[Cell, ...]:
+    def cells_of(model: TransformerConfig, objective: ObjectiveConfig, lr: float, seed: int) -> tuple[Cell, ...]:
         model = replace(model, vocab=data.total_vocab)
         run = RunConfig(
             model=model,
@@ -71,9 +71,10 @@ def study(
         return tuple(replace(cell, budget=of_tokens.get(cell.run.tokens)) for cell in branches(run, list(of_tokens)))
 
     arms = [
-        [replace(cell, arm=name) for cell in cells_of(model, objective, seed)]
+        [replace(cell, arm=name) for cell in cells_of(model, objective, lr, seed)]
         for objective in objectives.values()
         for name, model in models.items()
+        for lr in lrs
         for seed in range(seeds if name == "decoder" else 1)
     ]
     return Study(
@@ -83,9 +84,9 @@ def study(
         "encoder-decoder is best (average GLUE 83.28), close behind it the one that shares its parameters, then the "
         "prefix language model, the one with half the layers, and far below them the decoder. Denoising beats language "
         "modelling in every architecture.",
-        shows="Held-out loss at equal training FLOPs. By language modelling all five predict the same tokens, the "
-        "second half of each text from its first, so their losses and bits per byte compare; by denoising all fill the "
-        "same gaps of the same texts.",
+        shows="Held-out loss at equal training FLOPs, each arm at the best of the learning rates tried. By language "
+        "modelling all five predict the same tokens, the second half of each text from its first, so their losses and "
+        "bits per byte compare; by denoising all fill the same gaps of the same texts.",
         cannot_show="Which objective makes the better model for other tasks: that is what the paper's table measures, "
         "by fine-tuning, and the losses of two objectives are of different tokens. Nor what a decoder gains by "
         "learning from every token: here it learns, as the others do, from the second half alone.",

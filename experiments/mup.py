@@ -15,8 +15,9 @@ LEAST_RANGE = 8  # widest over narrowest: over less, an optimum that moves can h
 def study(
     *,
     widths: tuple[int, ...] = (16, 32, 64, 128),
+    base_dim: int = 64,
     layers: int = 2,
-    lrs: tuple[float, ...] = (5e-4, 1e-3, 2e-3, 4e-3, 8e-3, 1.6e-2, 3.2e-2, 6.4e-2),
+    lrs: tuple[float, ...] = (1e-3, 2e-3, 4e-3, 8e-3, 1.6e-2, 3.2e-2, 6.4e-2),
     tokens: float = 256e3,
     warmup_fraction: float = 0.1,
     data: DataConfig = DataConfig(heldout_sequences=1024),
@@ -25,9 +26,10 @@ def study(
     precision: Literal["float32", "bfloat16"] = "float32",
     seeds: int = 1,
 ) -> Study:
-    """Every width at every learning rate, twice: all parameters at one rate, and by muP from the narrowest width.
+    """Every width at every learning rate, twice: all parameters at one rate, and by muP.
 
     widths: narrowest first, multiples of 16, the size of a head; the widest at least 8 times the narrowest
+    base_dim: the width at which both parametrisations are one model
     layers: of every model
     lrs: peak learning rates, the same for all widths
     tokens: of every run
@@ -44,7 +46,7 @@ def study(
         )
     heads = widths[0] // HEAD_DIM
     base = TransformerConfig(vocab=data.total_vocab, dim=widths[0], layers=layers, heads=heads, context=context)
-    arms = {"standard": Parametrisation(), "muP": Parametrisation(width="mup", base_dim=widths[0])}
+    arms = {"standard": Parametrisation(), "muP": Parametrisation(width="mup", base_dim=base_dim)}
     length = round_tokens(tokens, batch * context)
     schedule = ScheduleConfig(kind="linear", warmup_tokens=round_tokens(warmup_fraction * length, batch * context))
 
@@ -68,8 +70,8 @@ def study(
         published="Yang et al. 2022 (arXiv:2203.03466), figure 1: of transformers of width 128 to 8192, in the "
         "standard parametrisation each width has another best rate and wider is not always better; in muP one rate is "
         "best for all, and wider is better.",
-        shows="Loss against the peak learning rate at each width, by both parametrisations; at the narrowest width "
-        "they are one model.",
+        shows="Loss against the peak learning rate at each width, by both parametrisations; at the base width they are "
+        "one model.",
         cannot_show="How far the rate carries to other depths, batches and horizons, which muP does not promise. Short "
         "runs of small models; rates a factor of two apart.",
         forecast_flops=10 * max(train_flops(cell.run.model, cell.run.tokens).exact for cell in cells),

@@ -34,7 +34,7 @@ from analysis.isoflop import groups
 from analysis.learning_rates import RateCurve
 from analysis.tables.table import column
 
-PANEL = 4.6  # inches, of one panel among several
+PANEL, MOST_COLUMNS = (4.6, 4.2), 3  # inches, of one panel among several; in a row
 MEASURES = {"loss": LOSS, "bits_per_byte": "bits per byte"}
 AXES = {
     "flops": COMPUTE,
@@ -155,16 +155,17 @@ def learning_rates(curves: Sequence[RateCurve]) -> Figure:
     if not curves:
         raise ValueError("learning_rates: no setting was trained with at least 3 learning rates")
     arms = list(dict.fromkeys(curve.arm for curve in curves))
-    figure, drawn = _panels(len(arms), sharey=True, sharex=True)
-    sizes = np.array(sorted({curve.params for curve in curves}))
-    colours = dict(zip(sizes, budget_colours(sizes), strict=True))
+    figure, drawn = _panels(len(arms))
+    shades = budget_colours(np.array([curve.flops for curve in curves]))
     for axes, arm in zip(drawn, arms, strict=True):
-        for curve in (curve for curve in curves if curve.arm == arm):
-            colour, lowest = colours[curve.params], np.argmin(curve.loss)
+        for curve, colour in zip(curves, shades, strict=True):
+            if curve.arm != arm:
+                continue
+            lowest = np.argmin(curve.loss)
             axes.plot(curve.lr, curve.loss, "-o", color=colour, linewidth=1.4, markersize=4, label=curve.label)
             hollow = {"markerfacecolor": "white"} if curve.edge else {}
             axes.plot(curve.best, curve.loss[lowest], "*", color=colour, markersize=13, zorder=4, **hollow)
-        log_axes(axes, "peak learning rate", LOSS if axes is drawn[0] else "")
+        log_axes(axes, "peak learning rate", LOSS)
         axes.annotate(arm, (0.5, 0.98), xycoords="axes fraction", ha="center", va="top", color=INK)
         value_ticks(axes.yaxis, np.array(axes.get_ylim()))
     _legend(figure, drawn)
@@ -228,13 +229,17 @@ def _second_scale(axes: Axes, share: float) -> None:
     value_ticks(right.yaxis, share * np.array(axes.get_ylim()))
 
 
-def _panels(count: int, **options: object) -> tuple[Figure, np.ndarray]:
-    size = WIDE if count == 1 else (PANEL * min(count, 3), 4.4)
-    figure, drawn = new(size, count, squeeze=False, **options)
-    return figure, drawn[0]
+def _panels(count: int) -> tuple[Figure, list[Axes]]:
+    """Axes in rows of at most three."""
+    columns, rows = min(count, MOST_COLUMNS), -(-count // MOST_COLUMNS)
+    figure = Figure(figsize=WIDE if count == 1 else (PANEL[0] * columns, PANEL[1] * rows), layout="constrained")
+    drawn = list(figure.subplots(rows, columns, squeeze=False).flat)
+    for unused in drawn[count:]:
+        unused.remove()
+    return figure, drawn[:count]
 
 
-def _legend(figure: Figure, drawn: np.ndarray) -> None:
+def _legend(figure: Figure, drawn: Sequence[Axes]) -> None:
     """One for all panels, below them: what several panels share stands there once."""
     named = {}
     for axes in drawn:

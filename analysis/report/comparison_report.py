@@ -6,9 +6,10 @@ from html import escape
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 
 from analysis import figures
-from analysis.compared_arm import axis_name
+from analysis.compared_arm import SAME, axis_name
 from analysis.comparison import Comparison
 from analysis.figures.arms import baselines, bits_of_loss, has
 from analysis.report.comparison_text import (
@@ -27,7 +28,7 @@ from analysis.report.page import cards, facts, notes, page, paragraph, section, 
 from analysis.report.pictures import Picture, run_texts
 from analysis.report.report import figure_blocks
 from analysis.tables.table import Manifest, column, write_csv
-from analysis.words import bracket, compact, flops, interval, percent, plural
+from analysis.words import Estimate, bracket, compact, flops, interval, percent, plural
 from scaling.record import write_atomic
 
 MOST_CARDS = 8  # with more the table below is easier to read
@@ -79,7 +80,7 @@ def _head(manifest: Manifest, found: Comparison) -> str:
     )
 
 
-def _bracket(estimate: object) -> str:
+def _bracket(estimate: Estimate) -> str:
     return bracket(estimate.low, estimate.high, ".3f")
 
 
@@ -106,10 +107,12 @@ def _answer(found: Comparison) -> list[str]:
     return said
 
 
-def _loss_at(table: object, x: str, value: float) -> float:
-    """Mean loss of the runs nearest to a value of x: of several seeds, all."""
+def _loss_at(table: pa.Table, x: str, value: float) -> float:
+    """The lowest loss, over sizes, of the runs nearest to a value of x; of several seeds the mean."""
     away = np.abs(np.log(column(table, x) / value))
-    return float(column(table, "loss")[away <= away.min() + 1e-3].mean())
+    near = away <= away.min() + np.log(SAME)
+    loss, params = column(table, "loss")[near], column(table, "params")[near]
+    return min(float(loss[params == size].mean()) for size in params)
 
 
 def _pictures(found: Comparison) -> Iterator[Picture]:

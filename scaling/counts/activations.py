@@ -100,13 +100,12 @@ def _transformer(model: TransformerConfig, stacks: tuple[Side, ...], predicted: 
 
 
 def _recurrent(model: RecurrentConfig, found: Lengths) -> Kept:
-    """Of each layer states, cells and gates, and room for the gates' gradients, which XLA takes from the start."""
-    gates = GATES[model.cell]
-    layer = 2 * gates + (3 if model.cell == "lstm" else 2)
-    embedded = found.positions + found.source
-    # The layer that attends keeps its arguments and contexts as well.
-    attends = (2 * gates + 2) * found.positions if found.source else 0
-    steps = model.dim * (model.layers * layer * embedded + embedded + attends)
+    """Of each layer input, states, cells, and the values of the gates, in an LSTM also the tanh of the cell."""
+    layer = {"rnn": 3, "lstm": 8}[model.cell]
+    read = found.positions + found.source
+    # The layer that attends is computed again on the way back: its arguments and contexts, and all that they become.
+    attends = (2 * GATES[model.cell] + 2) * found.positions if found.source else 0
+    steps = model.dim * (model.layers * layer * read + attends)
     return Kept(wide=steps + 2 * model.vocab * found.predicted)
 
 
@@ -129,7 +128,7 @@ def _detector(model: TransformerConfig, objective: ReplacedTokens, fused: bool) 
 
 def _layer(model: TransformerConfig, side: Side, layer: int, fused: bool) -> Kept:
     parts = [_branch(model, side.positions, fused)] * (3 if side.source else 2)
-    blocks = _blocks(side, model.window_of(layer))
+    blocks = [] if fused else _blocks(side, model.window_of(layer))
     parts.append(_attention(model, side.positions, side.positions, blocks, fused))
     if side.source:
         parts.append(_attention(model, side.positions, side.source, _blocks_across(side), fused))

@@ -36,7 +36,7 @@ class TrainingMemory:
     gradients: int  # and their accumulator; while there are none yet, a CPU keeps each layer's weights there
     optimizer: int
     activations: int  # of one microbatch
-    workspace: int = 0  # of experts on a CPU: copies of their weights
+    workspace: int = 0  # of loops on a CPU, over experts or time: copies of their weights
 
     @property
     def total(self) -> int:
@@ -124,9 +124,10 @@ def inference_memory(
 
 
 def _workspace(model: ModelConfig) -> int:
-    if not isinstance(model, TransformerConfig):
-        return 0
-    return 4 * weights.experts(model)  # XLA's loops over blocks of rows carry copies of the matrices they multiply by
+    """XLA's loops on a CPU, over blocks of rows or over time, carry copies of the matrices that they multiply by."""
+    if isinstance(model, RecurrentConfig):
+        return 4 * params(model).body
+    return 4 * weights.experts(model) if isinstance(model, TransformerConfig) else 0
 
 
 def _cached(model: ModelConfig, tokens: int, source: int) -> int:

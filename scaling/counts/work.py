@@ -74,7 +74,11 @@ def work(model: ModelConfig, objective: ObjectiveConfig, causal: Causal) -> Work
 
 
 def _recurrent(model: RecurrentConfig, found: Lengths) -> Work:
-    """Each layer's products at each token. What the backward pass computes again is not counted, as nowhere."""
+    """Each layer's products at each token. What the backward pass computes again is not counted, as nowhere.
+
+    A batch of far more tokens than the vocabulary computes fewer: it looks up
+    what the first layer makes of a token. Counted is what the model defines.
+    """
     parts = zip(recurrent.body(model), (found.positions, found.source, 1), strict=True)
     counted = [(times * part.weights, times * part.vectors) for part, times in parts]
     products = 2 * sum(multiplied for multiplied, _ in counted)

@@ -36,7 +36,7 @@ class Detector(nnx.Module):
 
     def __init__(self, model: TransformerConfig, rngs: nnx.Rngs):
         self.linear = linear(model, "hidden", model.dim, model.dim, rngs, bias=True)
-        self.out = linear(model, "output", model.dim, 1, rngs, bias=True)
+        self.out = linear(model, "readout", model.dim, 1, rngs, bias=True)
 
     def __call__(self, x_BTD: Array) -> Array:
         return self.out(jax.nn.gelu(self.linear(x_BTD)))[..., 0].astype(jnp.float32)

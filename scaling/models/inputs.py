@@ -35,7 +35,7 @@ class Routing(NamedTuple):
 
 
 class States(NamedTuple):
-    """The last hidden states, normalised and scaled for the head."""
+    """The last hidden states, normalised."""
 
     x_BTD: Array
     routing: Routing

@@ -68,40 +68,48 @@ def _retreat(cell: Cell, dh: Array, dc: Array | None, c_before: Array | None, va
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
-def recur(cell: Cell, x_TDB: Array, input_DZ: Array, state_HZ: Array, bias_Z: Array, keep_TB: Array | None) -> Array:
+def recur(cell: Cell, x: Array, bring: Array, state_HZ: Array, bias_Z: Array, keep_TB: Array | None) -> Array:
     """The states of a layer after each step, (T, H, B), beginning at zero.
 
-    input_DZ, state_HZ: kernels from the input and from the last state to the
-    gates. keep_TB: 0 where the memory is emptied before a step, 1 elsewhere;
-    float32.
+    x: inputs (T, D, B), and `bring` their kernel to the gates, (D, Z); or
+    tokens (T, B), and `bring` what each token of a vocabulary brings, (V, Z).
+    state_HZ: kernel from the last state. keep_TB: 0 where the memory is
+    emptied before a step, 1 elsewhere; float32.
     """
-    return _forward(cell, x_TDB, input_DZ, state_HZ, bias_Z, keep_TB)[0]
+    return _forward(cell, x, bring, state_HZ, bias_Z, keep_TB)[0]
 
 
 def _forward(
-    cell: Cell, x_TDB: Array, input_DZ: Array, state_HZ: Array, bias_Z: Array, keep_TB: Array | None
+    cell: Cell, x: Array, bring: Array, state_HZ: Array, bias_Z: Array, keep_TB: Array | None
 ) -> tuple[Array, tuple]:
-    (steps, _, batch), hidden = x_TDB.shape, len(bias_Z) // GATES[cell]
-    kernel_XZ = jnp.concatenate([input_DZ, state_HZ])
-    kernel_ZX = apart(kernel_XZ.T)
+    (steps, batch), hidden = (len(x), x.shape[-1]), len(state_HZ)
     bias_GN = jnp.repeat(bias_Z, batch).reshape(-1, hidden * batch)
+    if _are_tokens(x):
+        bring_ZV, kernel_ZH = apart(bring.T), apart(state_HZ.T)
+    else:
+        kernel_ZX = apart(jnp.concatenate([bring, state_HZ]).T)
+
+    def arguments(x: Array, h_HB: Array) -> Array:
+        if _are_tokens(x):
+            return jnp.matmul(kernel_ZH, h_HB, preferred_element_type=jnp.float32) + bring_ZV[:, x]
+        return jnp.matmul(kernel_ZX, jnp.concatenate([x, h_HB]), preferred_element_type=jnp.float32)
 
     def step(memory: Memory, here: tuple) -> tuple[Memory, tuple]:
-        x_DB, keep_B = here
+        x, keep_B = here
         memory = kept(memory, _per_unit(keep_B, hidden))
-        x_XB = jnp.concatenate([x_DB, memory.h.reshape(hidden, batch)])
-        z_ZB = jnp.matmul(kernel_ZX, x_XB, preferred_element_type=jnp.float32)
-        memory, values = advance(cell, tuple(z_ZB.reshape(-1, hidden * batch) + bias_GN), memory)
+        z_GN = arguments(x, memory.h.reshape(hidden, batch)).reshape(-1, hidden * batch) + bias_GN
+        memory, values = advance(cell, tuple(z_GN), memory)
         return memory, (memory, jnp.stack(values))
 
-    start = fresh(cell, jnp.zeros(hidden * batch, x_TDB.dtype))
-    _, (memory, values_TRN) = jax.lax.scan(step, start, (x_TDB, keep_TB))
-    return memory.h.reshape(steps, hidden, batch), (x_TDB, memory, values_TRN, kernel_XZ, keep_TB)
+    start = fresh(cell, jnp.zeros(hidden * batch, state_HZ.dtype))
+    _, (memory, values_TRN) = jax.lax.scan(step, start, (x, keep_TB))
+    return memory.h.reshape(steps, hidden, batch), (x, memory, values_TRN, bring, state_HZ, keep_TB)
 
 
-def _backward(cell: Cell, saved: tuple, dh_THB: Array) -> tuple[Array, Array, Array, Array, None]:
-    x_TDB, memory, values_TRN, kernel_XZ, keep_TB = saved
-    (steps, hidden, batch), gates = dh_THB.shape, GATES[cell]
+def _backward(cell: Cell, saved: tuple, dh_THB: Array) -> tuple[Array | None, Array, Array, Array, None]:
+    x, memory, values_TRN, bring, state_HZ, keep_TB = saved
+    (steps, hidden, batch), gates, precision = dh_THB.shape, GATES[cell], dh_THB.dtype
+    kernel_XZ = state_HZ if _are_tokens(x) else jnp.concatenate([bring, state_HZ])
 
     def step(carry: tuple[Array, Array | None, Array], here: tuple) -> tuple[tuple, Array]:
         dh_N, dc_N, values_TRN = carry
@@ -111,10 +119,10 @@ def _backward(cell: Cell, saved: tuple, dh_THB: Array) -> tuple[Array, Array, Ar
         # In place of the values, and read back: so nothing is computed twice.
         values_TRN = jax.lax.dynamic_update_index_in_dim(values_TRN, gradients_RN, t, axis=0)
         gradients_RN = jax.lax.dynamic_index_in_dim(values_TRN, t, keepdims=False)
-        dz_ZB = gradients_RN[:gates].reshape(-1, batch).astype(dh_THB.dtype)
+        dz_ZB = gradients_RN[:gates].reshape(-1, batch).astype(precision)
         dx_XB = jnp.matmul(kernel_XZ, dz_ZB, preferred_element_type=jnp.float32)
         dmemory = Memory(dx_XB[-hidden:].reshape(-1), gradients_RN[-1] if cell == "lstm" else None)
-        return (*kept(dmemory, _per_unit(keep_B, hidden)), values_TRN), dx_XB[:-hidden].astype(dh_THB.dtype)
+        return (*kept(dmemory, _per_unit(keep_B, hidden)), values_TRN), dx_XB[:-hidden].astype(precision)
 
     # The memory that each step began with.
     before = jax.tree.map(lambda x_TN: jnp.pad(x_TN[:-1], ((1, 0), (0, 0))), memory)
@@ -123,11 +131,14 @@ def _backward(cell: Cell, saved: tuple, dh_THB: Array) -> tuple[Array, Array, Ar
     xs = (jnp.arange(steps), dh_THB.reshape(steps, -1), before.c, keep_TB)
     (_, _, gradients_TRN), dx_TDB = jax.lax.scan(step, end, xs, reverse=True)
 
-    dz_TZB = gradients_TRN[:, :gates].reshape(steps, -1, batch).astype(dh_THB.dtype)
-    dz_ZM, x_DM, h_HM = (_by_feature(y_TYB) for y_TYB in (dz_TZB, x_TDB, before.h.reshape(dh_THB.shape)))
-    dbias_GN = jnp.sum(gradients_TRN[:, :gates], axis=0)
-    dbias_Z = jnp.sum(dbias_GN.reshape(-1, batch), axis=1).astype(dh_THB.dtype)
-    return dx_TDB, x_DM @ dz_ZM.T, h_HM @ dz_ZM.T, dbias_Z, None
+    dbias_GN = jnp.sum(gradients_TRN, axis=0)[:gates]
+    dbias_Z = jnp.sum(dbias_GN.reshape(-1, batch), axis=1).astype(precision)
+    dz_TZB = gradients_TRN[:, :gates].reshape(steps, -1, batch).astype(precision)
+    dz_MZ = apart(dz_TZB.transpose(0, 2, 1)).reshape(steps * batch, -1)
+    dstate_HZ = _by_feature(before.h.reshape(dh_THB.shape)) @ dz_MZ
+    if _are_tokens(x):
+        return None, jnp.zeros_like(bring).at[x.reshape(-1)].add(dz_MZ), dstate_HZ, dbias_Z, None
+    return dx_TDB, _by_feature(x) @ dz_MZ, dstate_HZ, dbias_Z, None
 
 
 recur.defvjp(_forward, _backward)
@@ -138,8 +149,13 @@ def apart(x: Array) -> Array:
     return jax.lax.optimization_barrier(x) if jax.default_backend() == "cpu" else x
 
 
-def _by_feature(x_TYB: Array) -> Array:
-    return apart(x_TYB.transpose(1, 0, 2)).reshape(x_TYB.shape[1], -1)
+def _by_feature(x_TXB: Array) -> Array:
+    """(X, M)"""
+    return apart(x_TXB.transpose(1, 0, 2)).reshape(x_TXB.shape[1], -1)
+
+
+def _are_tokens(x: Array) -> bool:
+    return jnp.issubdtype(x.dtype, jnp.integer)
 
 
 def _sigmoid(x: Array) -> Array:

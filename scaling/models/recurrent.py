@@ -79,10 +79,24 @@ def states(model: RecurrentConfig, params: Params, inputs: Inputs) -> States:
     if model.architecture == "encoder_decoder":
         x_TBD = _translate(model, params, layers, tokens_TB, keep_TB, inputs)
         return States(x_TBD.transpose(1, 0, 2), no_routing())
-    x_TDB = apart(params["embedding"][tokens_TB].transpose(0, 2, 1))
-    for layer in layers:
-        x_TDB = _layer(model, layer, x_TDB, keep_TB)
-    return States(x_TDB.transpose(2, 0, 1), no_routing())
+    h_THB = _first_layer(model, layers[0], params["embedding"], tokens_TB, keep_TB)
+    for layer in layers[1:]:
+        h_THB = _layer(model, layer, h_THB, keep_TB)
+    return States(h_THB.transpose(2, 0, 1), no_routing())
+
+
+def _first_layer(
+    model: RecurrentConfig, cell: Params, embedding_VD: Array, tokens_TB: Array, keep_TB: Array | None
+) -> Array:
+    """The states of the layer that reads tokens, (T, H, B).
+
+    Where a batch has far more tokens than the vocabulary, the input kernel is
+    applied once to every token of the vocabulary: E[token] W = (E W)[token].
+    """
+    if tokens_TB.size < 2 * model.vocab:
+        return _layer(model, cell, apart(embedding_VD[tokens_TB].transpose(0, 2, 1)), keep_TB)
+    brings_VZ = embedding_VD @ cell["input"]["kernel"]
+    return recur(model.cell, tokens_TB, brings_VZ, cell["state"]["kernel"], cell["input"]["bias"], keep_TB)
 
 
 def _layer(model: RecurrentConfig, cell: Params, x_TDB: Array, keep_TB: Array | None) -> Array:
@@ -131,15 +145,17 @@ def _text_first(source_BS: Array, documents_BS: Array | None) -> tuple[Array, Ar
 
 def _encode(model: RecurrentConfig, params: Params, source_BS: Array, is_text_BS: Array | None) -> Array:
     """The states of the source's tokens read in both directions, side by side, (B, S, D)."""
-    x_SDB = apart(params["embedding"][source_BS].transpose(1, 2, 0))
     # Read backwards, the padding comes first; what it leaves in the state is emptied where the text begins.
     keep_SB = _keep(None if is_text_BS is None else is_text_BS[:, ::-1])
-    for layer in range(model.layers):
+    tokens_SB, cells = source_BS.T, params["encoder"]["0"]
+    forward_SHB = _first_layer(model, cells["forward"], params["embedding"], tokens_SB, None)
+    backward_SHB = _first_layer(model, cells["backward"], params["embedding"], tokens_SB[::-1], keep_SB)
+    for layer in range(1, model.layers):
+        x_SDB = jnp.concatenate([forward_SHB, backward_SHB[::-1]], axis=1)
         cells = params["encoder"][str(layer)]
         forward_SHB = _layer(model, cells["forward"], x_SDB, None)
-        backward_SHB = _layer(model, cells["backward"], x_SDB[::-1], keep_SB)[::-1]
-        x_SDB = jnp.concatenate([forward_SHB, backward_SHB], axis=1)
-    return x_SDB.transpose(2, 0, 1)
+        backward_SHB = _layer(model, cells["backward"], x_SDB[::-1], keep_SB)
+    return jnp.concatenate([forward_SHB, backward_SHB[::-1]], axis=1).transpose(2, 0, 1)
 
 
 def _attend_and_recur(

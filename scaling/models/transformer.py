@@ -33,7 +33,7 @@ class SentenceHead(nnx.Module):
 
     def __init__(self, model: TransformerConfig, rngs: nnx.Rngs):
         self.pool = linear(model, "hidden", model.dim, model.dim, rngs, bias=True)
-        self.out = linear(model, "output", model.dim, 2, rngs, bias=True)
+        self.out = linear(model, "readout", model.dim, 2, rngs, bias=True)
 
     def __call__(self, x_BTD: Array) -> Array:
         return self.out(jnp.tanh(self.pool(x_BTD[:, 0]))).astype(jnp.float32)
@@ -70,14 +70,15 @@ class Transformer(nnx.Module):
             routing = Routing(routing.loss + read.loss, (routing.dropped + read.dropped) / 2)
         else:
             x_MD, routing = self.decoder(x_MD, positions, sight)
-        scale = logit_scale(self.model)
-        x_MD = x_MD if scale == 1.0 else x_MD * scale
         return States(x_MD.reshape(batch, positions, -1), routing)
 
     def logits(self, x_MD: Array) -> Array:
         """Logits (M, V) of some of the states, float32."""
         if self.head_transform is not None:
             x_MD = self.head_transform(x_MD)
+        # Here and not before a transform, whose norm would undo it.
+        scale = logit_scale(self.model)
+        x_MD = x_MD if scale == 1.0 else x_MD * scale
         head_VD = self.embedding if self.head is None else self.head
         logits_MV = unembed(x_MD, head_VD[...])
         if self.head_bias is not None:

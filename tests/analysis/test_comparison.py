@@ -79,7 +79,7 @@ def test_of_runs_that_differ_in_their_rate_alone_the_best_are_fitted():
     assert column(mup.best, "lr").tolist() == [2.0**-8] * 4
     assert mup.line.exponent.value == pytest.approx(-0.05, abs=1e-6)  # loss falls as width^-0.1, size grows as width^2
     edges = [doubt.text for doubt in found.warnings if doubt.name == "lr_at_edge"]
-    assert edges == ["standard, width 128: the best learning rate is the lowest tried; try further"]
+    assert edges == ["standard: the best learning rate is the lowest tried at width 128; try further"]
 
 
 def test_without_repeated_runs_the_chance_between_arms_is_not_known(by_budget):
@@ -91,6 +91,22 @@ def test_runs_that_the_study_names_no_arm_for_stand_together_last():
     runs.add("", params=1e4, tokens=1e6, flops=6e10, loss=3.0)
     runs.add("a", params=1e4, tokens=2e6, flops=12e10, loss=2.9)
     assert [arm.name for arm in compare_arms(*runs.study(), draws=20).arms] == ["a", "no arm"]
+
+
+def test_arms_come_in_the_order_of_the_study_whatever_the_order_of_the_records():
+    table, manifest = sizes()
+    found = compare_arms(table.take(list(range(table.num_rows))[::-1]), manifest, draws=20)
+    assert [arm.name for arm in found.arms] == ["transformer", "LSTM"]
+
+
+def test_an_arm_that_does_not_improve_is_priced_at_nothing_and_said():
+    runs = Runs()
+    for arm, exponent in (("a", -0.1), ("b", 0.05)):
+        for size in SIZES:
+            runs.add(arm, params=size, tokens=1e6, flops=6e6 * size, loss=5 * size**exponent)
+    found = compare_arms(*runs.study(), draws=20)
+    assert found.worth == ()
+    assert [(item.part, item.reason) for item in found.not_done] == [("b: worth", "its loss does not fall")]
 
 
 def test_a_study_without_a_usable_run_compares_nothing_and_lists_what_is_missing():

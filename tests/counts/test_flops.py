@@ -100,6 +100,13 @@ def test_kaplan_counts_six_a_parameter_without_embedding_and_head():
     assert flops_per_token(untied).kaplan == flops_per_token(SMALL).kaplan == 6 * params(SMALL).body
 
 
+def test_gpt3_took_its_published_3_14e23_flops():
+    """Brown et al. 2020, arXiv:2005.14165, table D.1: 6 N on 300 billion tokens, N with embeddings."""
+    run = train_flops(published("gpt-3-175b"), 300 * 10**9)
+    assert run.kaplan == pytest.approx(3.14e23, rel=5e-3)  # without embeddings: 0.4% less
+    assert run.exact == pytest.approx(3.14e23, rel=0.03)  # with scores: 3% more
+
+
 def test_kaplan_counts_of_experts_those_that_a_token_visits():
     model = replace(SMALL, moe=Experts(experts=8, active=2))
     counted = params(model)

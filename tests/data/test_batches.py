@@ -72,7 +72,18 @@ def test_batches_of_another_size_read_the_same_order():
 def test_batches_are_int32_and_of_the_stated_shape():
     found = batch(a_store(), seed=0, step=0, batch=3, context=8)
     for array in (found.inputs, found.targets, found.documents):
-        assert array.shape == (3, 8) and array.dtype == np.int32 and array.flags.c_contiguous
+        assert array.shape == (3, 8) and array.dtype == np.int32
+    assert found.window.shape == (3, 9) and found.window.flags.c_contiguous
+
+
+def test_windows_are_paired_with_others_where_asked():
+    alone, found = (batch(a_store(), seed=0, step=0, batch=6, context=8, pairs=pairs) for pairs in (False, True))
+    assert alone.others is None
+    assert np.array_equal(found.window, alone.window)
+    assert found.others.shape == found.window.shape
+    assert not np.array_equal(found.others, found.window)
+    fixed = heldout(a_store(), context=8, sequences=4, pairs=True)
+    assert np.array_equal(fixed.others, np.roll(fixed.window, 1, axis=0))
 
 
 def test_a_document_ends_with_its_end_token():
@@ -85,21 +96,12 @@ def test_a_document_ends_with_its_end_token():
         assert documents.tolist() == expected
 
 
-def test_the_heldout_set_is_fixed_spread_and_knows_its_bytes():
+def test_the_heldout_set_is_fixed_and_spread():
     store = a_store()
     fixed = heldout(store, context=8, sequences=4)
     assert fixed.inputs[:, 0].tolist() == [10, 34, 58, 82]  # windows 0, 3, 6 and 9 of 12
     assert np.array_equal(fixed.targets[:, :-1], fixed.inputs[:, 1:])
-    assert np.array_equal(fixed.target_bytes, (fixed.targets != EOD).sum(axis=1))
-    assert fixed.target_bytes.dtype == np.float64
     assert same(heldout(store, context=8, sequences=4), fixed)
-
-
-def test_the_heldout_bytes_are_those_of_the_text(store):
-    count = windows(store.validation, 16)
-    fixed = heldout(store, context=16, sequences=count)
-    read = store.validation[1 : 1 + 16 * count]
-    assert fixed.target_bytes.sum() == store.piece_bytes[read].sum()
 
 
 def test_too_small_a_validation_split_is_said():

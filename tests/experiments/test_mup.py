@@ -26,7 +26,7 @@ def test_each_width_is_trained_at_each_rate_by_both_parametrisations(cells):
 def test_runs_of_one_width_and_rate_differ_in_the_parametrisation_alone(cells):
     runs = {(cell.arm, cell.run.model.dim, cell.run.optim.lr, cell.run.seed): cell.run.model for cell in cells}
     for (arm, *setting), model in runs.items():
-        expected = Parametrisation() if arm == "standard" else Parametrisation(width="mup", base_dim=16)
+        expected = Parametrisation() if arm == "standard" else Parametrisation(width="mup", base_dim=64)
         assert model.parametrisation == expected
         twin = runs["standard", *setting]
         assert (model.dim, model.heads, model.layers) == (twin.dim, twin.heads, twin.layers)

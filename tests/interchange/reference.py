@@ -3,11 +3,15 @@
 B sequences, T positions, V vocabulary.
 """
 
+import copy
+import tempfile
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 import transformers
+from safetensors.numpy import load_file
 
 from tests.interchange.cases import Case
 
@@ -55,7 +59,12 @@ def outputs_of(model: Any, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray
 
 
 def gradients_of(model: Any, batch: dict[str, np.ndarray], text: np.ndarray) -> dict[str, np.ndarray]:
-    """Of the mean loss over the text, and of the sentences where the model tells them apart; by their names."""
+    """Of the mean loss over the text, and of the sentences where the model tells them apart.
+
+    By the names of their file, which may differ from those in memory: the
+    gradients are saved as if they were the weights.
+    """
+    model = copy.deepcopy(model)
     found = _outputs(model, batch)
     labels = torch.tensor(np.where(text, batch["labels"], -100))
     loss = torch.nn.functional.cross_entropy(found["logits"].flatten(0, 1), labels.flatten())
@@ -63,7 +72,12 @@ def gradients_of(model: Any, batch: dict[str, np.ndarray], text: np.ndarray) -> 
         loss = loss - torch.log_softmax(found["sentence"], -1)[:, 0].mean()
     model.zero_grad()
     loss.backward()
-    return {name: weight.grad.numpy() for name, weight in model.named_parameters() if weight.grad is not None}
+    with torch.no_grad(), tempfile.TemporaryDirectory() as folder:
+        for weight in model.parameters():
+            weight.copy_(torch.full_like(weight, torch.nan) if weight.grad is None else weight.grad)
+        model.save_pretrained(folder)
+        saved = load_file(Path(folder) / "model.safetensors")
+    return {name: value for name, value in saved.items() if not np.isnan(value).any() and name != "final_logits_bias"}
 
 
 def _outputs(model: Any, batch: dict[str, np.ndarray]) -> dict[str, torch.Tensor]:

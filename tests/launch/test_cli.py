@@ -31,7 +31,17 @@ def shown_by(capsys, call, *arguments):
 
 def test_help_names_every_command_and_study():
     shown = scaling("--help").stdout
-    for word in ("plan", "launch", "status", "train", "data prepare", "models", "convert", "coord-check", *studies.names()):
+    for word in (
+        "plan",
+        "launch",
+        "status",
+        "train",
+        "data prepare",
+        "models",
+        "convert",
+        "coord-check",
+        *studies.names(),
+    ):
         assert word in shown
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from scaling.config import Prefix
-from scaling.data.batches import heldout
+from scaling.data.batches import heldout, windows
 from scaling.models.families import init, logits, states
 from scaling.models.head import token_losses
 from scaling.models.inputs import Inputs
@@ -69,3 +69,11 @@ def test_bits_a_byte_are_counted_over_the_predicted_rest_of_a_prefix(pinned):
 def test_losses_by_position_are_means_over_groups_that_double():
     nats = np.arange(1.0, 13.0)[None] * np.array([[1.0], [3.0]])  # mean 2 t at place t
     assert by_position(nats) == {1: 2.0, 2: 4.0, 4: 7.0, 8: 13.0, 12: 21.0}
+
+
+def test_the_bytes_of_the_heldout_targets_are_those_of_the_text(pinned):
+    run, store = pinned
+    count = windows(store.validation, 16)
+    fixed = heldout(store, context=16, sequences=count)
+    read = store.validation[1 : 1 + 16 * count]
+    assert target_bytes(run, store, fixed.targets).sum() == store.piece_bytes[read].sum()

@@ -68,6 +68,14 @@ def test_budgets_bring_isoflop_curves_and_best_sizes(quick, tmp_path):
     assert "several_objectives" in html
 
 
+def test_of_several_sizes_at_a_budget_the_best_is_told(quick, tmp_path):
+    runs = Runs()
+    for arm, least in (("a", 3.0), ("b", 2.9)):
+        for size, above in ((1e4, 0.2), (2e4, 0.0), (4e4, 0.1), (8e4, 0.3)):
+            runs.add(arm, params=size, tokens=1e10 / size, flops=6e10, loss=least + above, budget=6e10)
+    assert "Loss at 6.00e10 FLOPs, the lowest first: b 2.900, a 3.000." in quick(runs.study(), tmp_path)
+
+
 def test_learning_rates_bring_their_panel(quick, tmp_path):
     html = quick(rates(), tmp_path)
     assert "[rates: Best learning rates: standard, width 16: 0.00781" in html and "lr_at_edge" in html
