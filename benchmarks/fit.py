@@ -22,7 +22,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.train_cpu import command, machine, save
+from benchmarks.machine import command, machine, save
 
 TARGETS = {"import": 1.5, "one_fit": 0.010, "grid_and_bootstrap": 5.0, "shell_fit": 6.0, "report_1000": 20.0}  # seconds
 TARGET_RATIO = 100  # fits a second over the peer's

@@ -28,7 +28,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks.train_cpu import BATCH, SHAPES, busy_seconds, command, machine, save, wait_for_idle
+from benchmarks.machine import busy_seconds, command, machine, save, wait_for_idle
+from benchmarks.train_cpu import BATCH, SHAPES
 from launch.devices import Slot
 from launch.pool import _environment
 from scaling.config import DataConfig, Placement, RunConfig, ScheduleConfig
@@ -67,12 +68,13 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     """Train the three ways in turn; milliseconds a step of every round, and what is paid once."""
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})  # before JAX counts the cores for its threads
     from scaling.data.prepare import prepare
+    from scaling.training.feed import Feed
     from scaling.training.loop import warmed_step
 
     store = prepare(DataConfig(), options.root, lambda line: None)
     runs = Path(tempfile.mkdtemp(prefix="overhead-", dir=options.runs))
-    model = SHAPES["d64"]
-    warmed_step(model, BATCH, "float32", 1, False)
+    some_run = run_of(LOG_STEPS, seed=0)
+    warmed_step(some_run, Feed(some_run, store), 1)
     ways: dict[str, Callable[[RunConfig], dict[str, float]]] = {
         "bare": lambda run: bare(run, store),
         "plain": lambda run: trained(run, store, runs / "plain", Placement(tracking="off", checkpoint_seconds=1e9)),
@@ -125,20 +127,19 @@ def bare(run: RunConfig, store: Any) -> dict[str, float]:
     """The compiled step, nothing else: no metric is read before the last step."""
     import jax
 
-    from scaling.data.batches import batch
+    from scaling.training.feed import Feed
     from scaling.training.loop import warmed_step
+    from scaling.training.losses import task_of
     from scaling.training.schedules import rate
-    from scaling.training.step import compiled_init, device_tokens, hyper
+    from scaling.training.step import compiled_init, hyper
 
-    step_of = warmed_step(run.model, run.batch, run.precision, 1, False)
-    state = jax.block_until_ready(compiled_init(run.model)(run.seed))
-    batches = [
-        device_tokens(run, batch(store, seed=run.seed, step=step, batch=run.batch, context=run.model.context))
-        for step in range(run.steps)
-    ]
+    feed = Feed(run, store)
+    step_of = warmed_step(run, feed, 1)
+    state = jax.block_until_ready(compiled_init(task_of(run))(run.seed))
+    batches = [feed.step(step) for step in range(run.steps)]
     started = time.perf_counter()
     for step, tokens in enumerate(batches):
-        state, _ = step_of(state, tokens, hyper(run, rate(run, step)))
+        state, _ = step_of(state, tokens, feed.knowledge, hyper(run, rate(run, step)))
     jax.block_until_ready(state)
     return {"step_ms": 1e3 * (time.perf_counter() - started) / run.steps, "fixed_seconds": 0.0}
 

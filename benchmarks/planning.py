@@ -20,7 +20,7 @@ from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
-from benchmarks.train_cpu import command, machine, save
+from benchmarks.machine import command, machine, save
 from launch.show_plan import to_json
 from launch.status import states
 from scaling.config import DataConfig, Placement, RunConfig, TransformerConfig, run_id
