@@ -84,14 +84,11 @@ def _forward(
 ) -> tuple[Array, tuple]:
     (steps, batch), hidden = (len(x), x.shape[-1]), len(state_HZ)
     bias_GN = jnp.repeat(bias_Z, batch).reshape(-1, hidden * batch)
-    if _are_tokens(x):
-        bring_ZV, kernel_ZH = apart(bring.T), apart(state_HZ.T)
-    else:
-        kernel_ZX = apart(jnp.concatenate([bring, state_HZ]).T)
+    kernel_ZX = apart((state_HZ if _are_tokens(x) else jnp.concatenate([bring, state_HZ])).T)
 
     def arguments(x: Array, h_HB: Array) -> Array:
         if _are_tokens(x):
-            return jnp.matmul(kernel_ZH, h_HB, preferred_element_type=jnp.float32) + bring_ZV[:, x]
+            return jnp.matmul(kernel_ZX, h_HB, preferred_element_type=jnp.float32) + bring[x].T
         return jnp.matmul(kernel_ZX, jnp.concatenate([x, h_HB]), preferred_element_type=jnp.float32)
 
     def step(memory: Memory, here: tuple) -> tuple[Memory, tuple]:
