@@ -90,7 +90,7 @@ def _refuse(text: str) -> NoReturn:
 def _usage() -> None:
     from launch.studies import names, summary
 
-    print(USAGE.format(studies="\n".join(f"  {name:12}{summary(name)}" for name in names())))
+    print(USAGE.format(studies="\n".join(f"  {name:15}{summary(name)}" for name in names())))
 
 
 if __name__ == "__main__":

@@ -2,18 +2,21 @@
 
 What was found by measuring, against `lax.scan` over (B, H) states
 differentiated by JAX:
-- In the loop a state is a column, (H, B): a small batch on the narrow side of
-  a product keeps it near the machine's peak.
+- In the loop a state is a column, (H, B): with the batch on the narrow side,
+  a product runs near the machine's peak.
 - Input and last state are multiplied in one product a step. To multiply all
-  inputs before the loop is no faster, and fresh memory for what it brings,
-  (T, Z, B), costs more than the arithmetic of the gates.
-- The gradients of the kernels are one product after the loop.
-- What the backward loop needs is kept, contiguous in time, and read once.
+  inputs before the loop is no faster there, and fresh memory for what they
+  bring, (T, Z, B), costs more than the arithmetic of the gates.
+- Tokens of a small vocabulary are not multiplied at all: what each brings is
+  computed once and looked up.
+- The gradients of the kernels are one product after the loop; the backward
+  loop writes the gates' gradients over their values.
 Unrolling the loop gains nothing.
 
-Letters: B sequences, T positions, M = T B, D width of the inputs, H of a
-state, X = D + H, G gates of a unit (4 in an LSTM, 1 in an Elman network),
-Z = G H, N = H B.
+Letters: B sequences, T positions, M = T B, time first; D width of the inputs,
+H of a state, X = D + H, or H where tokens are looked up; G gates of a unit (4
+in an LSTM, 1 in an Elman network), Z = G H, N = H B; R = G values kept of a
+step, and in an LSTM one more, the tanh of its cell; V vocabulary.
 """
 
 from functools import partial
