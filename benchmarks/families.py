@@ -186,7 +186,7 @@ def theirs(family: Family) -> dict[str, Any]:
     if isinstance(model, RecurrentConfig):
         return {"model_type": family.peer, "vocab": model.vocab, "dim": model.dim, "layers": model.layers}
     architecture = ARCHITECTURES[family.peer]
-    if lost := misfits(model, architecture):
+    if lost := misfits(model, architecture).said:
         raise ValueError(f"{family.peer} is not of our shape: {'; '.join(lost)}")
     # Of the ways that transformers has, these were measured to be its fastest.
     fastest = {"attn_implementation": "sdpa"} | ({"experts_implementation": "eager"} if model.moe else {})
