@@ -38,11 +38,6 @@ DECODER = TransformerConfig(**BASE)
 COMPILED = {
     "decoder": (TransformerConfig(**SMALLER), NextToken()),
     "encoder": (TransformerConfig(architecture="encoder", **BERT_LIKE, **SMALLER), Masked()),
-    "encoder and decoder": (
-        TransformerConfig(architecture="encoder_decoder", positions="t5", activation="relu", **SMALLER),
-        SpanCorruption(),
-    ),
-    "experts": (TransformerConfig(moe=Experts(experts=4, active=2), **SMALLER), NextToken()),
     "lstm": (RecurrentConfig(vocab=512, dim=128, layers=1), NextToken()),
     "word vectors": (Word2VecConfig(vocab=4096, dim=128), SkipGram()),
 }
@@ -59,6 +54,7 @@ AS_BENCHMARKED = {
     "encoder and decoder": (replace(DECODER, architecture="encoder_decoder", positions="t5"), SpanCorruption()),
     "shared": (replace(DECODER, architecture="encoder_decoder", shared_layers=True), Prefix()),
     "prefix": (replace(DECODER, architecture="prefix"), Prefix()),
+    "word vectors": (Word2VecConfig(vocab=512, dim=64), SkipGram()),
     "experts": (replace(DECODER, moe=Experts(experts=8, active=2)), NextToken()),
     "experts in every other layer": (replace(DECODER, moe=Experts(experts=8, active=1, every=2)), NextToken()),
     "lstm": (RecurrentConfig(vocab=512, dim=256, layers=2), NextToken()),
