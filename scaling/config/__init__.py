@@ -22,7 +22,8 @@ from scaling.config.objective import (
     SkipGram,
     SpanCorruption,
 )
-from scaling.config.run import ModelConfig, OptimConfig, Placement, RunConfig, ScheduleConfig, Trunk
+from scaling.config.placement import Placement
+from scaling.config.run import ModelConfig, OptimConfig, RunConfig, ScheduleConfig, Trunk
 from scaling.config.transformer import Experts, Parametrisation, RopeScaling, TransformerConfig
 
 __all__ = [

@@ -178,14 +178,3 @@ class RunConfig:
             data.document_attention,
             data.heldout_sequences,
         )
-
-
-@strict
-@frozen
-class Placement:
-    """Where and how a run is trained; recorded, never hashed."""
-
-    microbatches: int = 1  # gradient accumulation: the batch is cut into so many parts
-    checkpoint_seconds: float = 60.0  # between two checkpoints of a running run
-    log_steps: int = 10  # between two points of the curve
-    tracking: Literal["offline", "online", "off"] = "offline"

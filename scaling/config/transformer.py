@@ -1,10 +1,17 @@
 """Transformers: decoder, prefix language model, encoder, encoder and decoder; one set of options for all."""
 
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from scaling.config.fields import frozen, require, require_positive, strict
 
 GATED = ("swiglu", "geglu")
+
+
+class Kind(NamedTuple):
+    """What sets a layer apart from the others."""
+
+    window: int | None
+    experts: bool
 
 
 @strict
@@ -253,3 +260,11 @@ class TransformerConfig:
 
     def has_experts(self, layer: int) -> bool:
         return self.moe is not None and (layer + 1) % self.moe.every == 0
+
+    def period(self, layers: int) -> tuple[Kind, ...]:
+        """The kinds of one period of so many layers: the shortest that, repeated, gives them all."""
+        every = tuple(Kind(self.window_of(layer), self.has_experts(layer)) for layer in range(layers))
+        for length in range(1, layers + 1):
+            if layers % length == 0 and every == every[:length] * (layers // length):
+                return every[:length]
+        return ()

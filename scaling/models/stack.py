@@ -19,6 +19,7 @@ from flax import nnx
 from jax import Array
 
 from scaling.config import TransformerConfig
+from scaling.config.transformer import Kind
 from scaling.models.attention import Attention
 from scaling.models.inputs import Routing, no_routing
 from scaling.models.layers import MLP, Norm, block_norm, table
@@ -26,13 +27,6 @@ from scaling.models.moe import MoE
 from scaling.models.parametrisation import branch_scale
 from scaling.models.positions import alibi, relative_bias, sinusoids
 from scaling.models.sight import Pattern, Sight
-
-
-class Kind(NamedTuple):
-    """What sets a layer apart from the others."""
-
-    window: int | None
-    experts: bool
 
 
 class Source(NamedTuple):
@@ -146,18 +140,9 @@ class Stack(nnx.Module):
         return alibi(self.model.heads, positions) if self.model.positions == "alibi" else None
 
 
-def kinds(model: TransformerConfig, layers: int) -> tuple[Kind, ...]:
-    """The kinds of one period: the shortest that, repeated, gives all layers."""
-    every = [Kind(model.window_of(layer), model.has_experts(layer)) for layer in range(layers)]
-    for length in range(1, layers + 1):
-        if layers % length == 0 and every == every[:length] * (layers // length):
-            return tuple(every[:length])
-    return ()
-
-
 def _blocks(model: TransformerConfig, rngs: nnx.Rngs, layers: int, cross: bool) -> nnx.Dict:
     """A stack of blocks for every place of a period."""
-    period = kinds(model, layers)
+    period = model.period(layers)
 
     def stacked(kind: Kind) -> Block:
         return nnx.vmap(lambda rngs: Block(model, kind, cross, rngs))(rngs.split(layers // len(period)))
