@@ -49,7 +49,7 @@ def random_store(vocab: int) -> Store:
 def timed(run: RunConfig, store: Store, steps: int) -> dict[str, Any]:
     """Tokens of text a second over stretches of `steps` steps, the metrics read one step late as in training."""
     feed = Feed(run, store)
-    step_of = warmed_step(run, feed, 1)
+    step_of = warmed_step(run, feed)
     state = jax.block_until_ready(compiled_init(task_of(run))(0))
     step_seconds, processor_seconds, pending, number = [], [], None, 0
     for stretch in range(STRETCHES + 1):  # the first is for warming up
@@ -77,7 +77,7 @@ def compiled(run: RunConfig, store: Store) -> Any:
     """The executable of a run's step."""
     state = jax.eval_shape(compiled_init(task_of(run)), 0)
     feed = Feed(run, store)
-    step_of = compiled_step(task_of(run), run.precision, 1)
+    step_of = compiled_step(task_of(run), run.precision)
     return step_of.lower(state, feed.step(0), feed.knowledge, NUMBERS).compile()
 
 

@@ -74,7 +74,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     store = prepare(DataConfig(), options.root, lambda line: None)
     runs = Path(tempfile.mkdtemp(prefix="overhead-", dir=options.runs))
     some_run = run_of(LOG_STEPS, seed=0)
-    warmed_step(some_run, Feed(some_run, store), 1)
+    warmed_step(some_run, Feed(some_run, store))
     ways: dict[str, Callable[[RunConfig], dict[str, float]]] = {
         "bare": lambda run: bare(run, store),
         "plain": lambda run: trained(run, store, runs / "plain", Placement(tracking="off", checkpoint_seconds=1e9)),
@@ -134,7 +134,7 @@ def bare(run: RunConfig, store: Any) -> dict[str, float]:
     from scaling.training.step import compiled_init, hyper
 
     feed = Feed(run, store)
-    step_of = warmed_step(run, feed, 1)
+    step_of = warmed_step(run, feed)
     state = jax.block_until_ready(compiled_init(task_of(run))(run.seed))
     batches = [feed.step(step) for step in range(run.steps)]
     started = time.perf_counter()

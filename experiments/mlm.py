@@ -23,7 +23,7 @@ def study(
     sizes_per_budget: int = 5,
     sizes: Ladder = "tiny",
     tokens_per_param: float = 20.0,
-    masked_tokens_per_param: float = 20.0,
+    masked_tokens_per_param: float = 80.0,
     rate: float = 0.15,
     data: DataConfig = DataConfig(heldout_sequences=1024),
     context: int = 64,

@@ -11,10 +11,12 @@ from jax import Array
 
 from scaling.config import TransformerConfig
 from scaling.models.attention_cpu import FORBIDDEN, attend_cpu
-from scaling.models.layers import Norm, linear
+from scaling.models.layers import Norm, linear, summed
 from scaling.models.parametrisation import attention_scale
-from scaling.models.positions import rotate
+from scaling.models.positions import rotate, rotate_at
 from scaling.models.sight import EVERYTHING, Pattern, Sight, full_mask
+from scaling.parallel.collectives import gather_rows
+from scaling.parallel.layout import ALONE, Layout
 
 
 def attend(
@@ -102,21 +104,33 @@ class Attention(nnx.Module):
         sight: Sight,
         bias_NTS: Array | None,
         source: tuple[Array, int] | None = None,
+        layout: Layout = ALONE,
+        place_T: Array | None = None,
     ) -> Array:
-        """source: states (B S, D) that keys and values are made of, and S; None: of x_MD itself."""
-        model = self.model
+        """What attention adds to the residual stream, (M, D).
+
+        source: states (B S, D) that keys and values are made of, and S; None: of x_MD itself.
+        place_T: where the tokens stand in their sequence, if that is not 0, 1, 2, ...
+        """
+        model, size = self.model, self.model.head_dim
+        x_MD = gather_rows(x_MD, layout)
         read_MD, keys = source or (x_MD, positions)
-        q_BTNH = self.query(x_MD).reshape(-1, positions, model.heads, model.head_dim)
+        # Heads that are not this device's have left no trace in the projections' shapes.
+        q_BTNH = self.query(x_MD).reshape(-1, positions, model.heads // layout.tensor, size)
         k_BSKH, v_BSKH = (
-            project(read_MD).reshape(-1, keys, model.key_heads, model.head_dim) for project in (self.key, self.value)
+            project(read_MD).reshape(-1, keys, model.key_heads // layout.tensor, size)
+            for project in (self.key, self.value)
         )
         if self.query_norm is not None and self.key_norm is not None:
             q_BTNH, k_BSKH = self.query_norm(q_BTNH), self.key_norm(k_BSKH)
         if model.positions == "rope" and source is None:
             turn = (model.rope_base, model.rope_scaling)
-            q_BTNH, k_BSKH = rotate(q_BTNH, *turn), rotate(k_BSKH, *turn)
+            if place_T is None:
+                q_BTNH, k_BSKH = rotate(q_BTNH, *turn), rotate(k_BSKH, *turn)
+            else:
+                q_BTNH, k_BSKH = rotate_at(q_BTNH, place_T, *turn), rotate_at(k_BSKH, place_T, *turn)
         mixed_BTNH = attend(q_BTNH, k_BSKH, v_BSKH, pattern, sight, scale=attention_scale(model), bias_NTS=bias_NTS)
-        return self.out(mixed_BTNH.reshape(x_MD.shape[0], -1))
+        return summed(self.out, mixed_BTNH.reshape(x_MD.shape[0], -1), layout)
 
 
 def _head_norm(model: TransformerConfig) -> Norm:

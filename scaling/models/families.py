@@ -16,6 +16,7 @@ from scaling.models import recurrent
 from scaling.models.head import unembed
 from scaling.models.inputs import Inputs, States
 from scaling.models.transformer import Transformer
+from scaling.parallel.layout import ALONE, Layout
 
 Params = dict[str, Any]  # nested, as the modules are
 
@@ -28,11 +29,11 @@ def init(model: ModelConfig, seed: Array | int) -> Params:
     return nnx.to_pure_dict(nnx.state(Transformer(model, nnx.Rngs(seed if is_key else jax.random.key(seed)))))
 
 
-def states(model: ModelConfig, params: Params, inputs: Inputs) -> States:
+def states(model: ModelConfig, params: Params, inputs: Inputs, layout: Layout = ALONE) -> States:
     """The last hidden states, (B, T, D), in the precision of the parameters."""
     if isinstance(model, RecurrentConfig):
         return recurrent.states(model, params, inputs)
-    return nnx.merge(_graph(model), params).states(inputs)
+    return nnx.merge(_graph(model), params).states(inputs, layout)
 
 
 def logits(model: ModelConfig, params: Params, x_MD: Array) -> Array:

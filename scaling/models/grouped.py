@@ -71,9 +71,12 @@ def places(rows: int, groups: int, limit: int | None = None) -> int:
 
 
 def arrange(group_R: Array, groups: int, limit: int | None = None) -> Arrangement:
-    """Sort rows by group, those of a group in their order; of a group only the first `limit` rows."""
+    """Sort rows by group, those of a group in their order; of a group only the first `limit` rows.
+
+    Rows of group `groups`, which there is not, get no place.
+    """
     rows, block = group_R.shape[0], block_rows(group_R.shape[0], groups)
-    assert rows * groups < 2**31, f"{rows} rows times {groups} groups overflow the sorted numbers"
+    assert rows * (groups + 1) < 2**31, f"{rows} rows times {groups} groups overflow the sorted numbers"
     # Group and row in one number: sorting it is 4 times faster on CPU than argsort, and stable by itself.
     sorted_R = jnp.sort(group_R * rows + jnp.arange(rows, dtype=jnp.int32))
     bounds = jnp.searchsorted(sorted_R, jnp.arange(groups + 1, dtype=jnp.int32) * rows).astype(jnp.int32)
@@ -82,7 +85,8 @@ def arrange(group_R: Array, groups: int, limit: int | None = None) -> Arrangemen
     found_E = jnp.diff(bounds)
     sizes_E = -(-(found_E if limit is None else jnp.minimum(found_E, limit)) // block) * block
     none = places(rows, groups, limit)
-    place_R = (jnp.cumsum(sizes_E) - sizes_E)[group_R] + rank_R
+    starts_E = jnp.append(jnp.cumsum(sizes_E) - sizes_E, none)
+    place_R = jnp.minimum(starts_E[group_R] + rank_R, none)
     if limit is not None:
         place_R = jnp.where(rank_R < limit, place_R, none)
     row_P = jnp.full(none, rows, jnp.int32).at[place_R].set(jnp.arange(rows, dtype=jnp.int32), mode="drop")

@@ -7,6 +7,9 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from scaling.parallel.collectives import mean, place, total
+from scaling.parallel.layout import Layout
+
 
 @jax.custom_vjp
 def unembed(x_MD: Array, head_VD: Array) -> Array:
@@ -58,6 +61,29 @@ def _losses_backward(kept: tuple[Array, Array, Array], dlosses_M: Array) -> tupl
 
 
 token_losses.defvjp(_losses_forward, _losses_backward)
+
+
+def shared_token_losses(logits_MV: Array, targets_M: Array, layout: Layout) -> Array:
+    """`token_losses` of logits of which every device of `pipe` and `tensor` has those of its part of the vocabulary."""
+    shares = ("pipe", "tensor")
+    highest_M = jax.lax.pmax(jax.lax.stop_gradient(jnp.max(logits_MV, axis=-1)), layout.over(*shares))
+    shifted_MV = logits_MV - highest_M[:, None]
+    total_M = total(jnp.sum(jnp.exp(shifted_MV), axis=-1), shares, layout)
+    return jnp.log(total_M) - _chosen(shifted_MV, targets_M, layout)
+
+
+def _chosen(logits_MV: Array, targets_M: Array, layout: Layout) -> Array:
+    """The target's logit, on whichever device it is."""
+    shares = ("pipe", "tensor")
+    mine_V = place(shares, layout) * logits_MV.shape[-1] + jnp.arange(logits_MV.shape[-1])
+    # Picked by comparison: the gradient of a look-up would be a scatter.
+    return total(jnp.sum(jnp.where(targets_M[:, None] == mine_V, logits_MV, 0.0), axis=-1), shares, layout)
+
+
+def shared_mean_logit_gaps(logits_MV: Array, targets_M: Array, layout: Layout) -> Array:
+    """`mean_logit_gaps` of logits of which every device has a part of the vocabulary."""
+    mean_M = mean(jnp.mean(logits_MV, axis=-1), ("pipe", "tensor"), layout)
+    return _chosen(logits_MV, targets_M, layout) - mean_M
 
 
 def mean_logit_gaps(logits_MV: Array, targets_M: Array) -> Array:

@@ -10,6 +10,8 @@ from jax import Array
 
 from scaling.config import TransformerConfig
 from scaling.models.parametrisation import Role, std
+from scaling.parallel.collectives import gather_rows, scatter_rows
+from scaling.parallel.layout import ALONE, Layout
 
 
 class Norm(nnx.Module):
@@ -43,6 +45,17 @@ def linear(
     return nnx.Linear(fan_in, fan_out, use_bias=model.biases if bias is None else bias, kernel_init=start, rngs=rngs)
 
 
+def summed(linear: nnx.Linear, x_MF: Array, layout: Layout) -> Array:
+    """A linear map of features that the devices of `tensor` share, (M, F) to (M, D).
+
+    Each has a part of the features; of the parts' sum each keeps its tokens.
+    """
+    if layout.tensor == 1:
+        return linear(x_MF)
+    y_MD = scatter_rows(x_MF @ linear.kernel[...], layout)
+    return y_MD if linear.bias is None else y_MD + linear.bias[...]
+
+
 def table(model: TransformerConfig, role: Role, rows: int, dim: int, rngs: nnx.Rngs) -> nnx.Param:
     """A table of vectors that are looked up."""
     return nnx.Param(std(model, role, dim) * jax.random.normal(rngs.params(), (rows, dim)))
@@ -67,6 +80,7 @@ class MLP(nnx.Module):
         self.down = linear(model, "residual", hidden, model.dim, rngs)
         self.model = model
 
-    def __call__(self, x_MD: Array) -> Array:
+    def __call__(self, x_MD: Array, layout: Layout = ALONE) -> Array:
+        x_MD = gather_rows(x_MD, layout)
         gate_MF = None if self.gate is None else self.gate(x_MD)
-        return self.down(activate(self.model, self.up(x_MD), gate_MF))
+        return summed(self.down, activate(self.model, self.up(x_MD), gate_MF), layout)

@@ -15,10 +15,13 @@ from flax import nnx
 from jax import Array
 
 from scaling.config import Experts, TransformerConfig
+from scaling.models.exchange import returned, sent
 from scaling.models.grouped import Product, apply_grouped, arrange, block_rows, collect, spread
 from scaling.models.inputs import Routing
 from scaling.models.layers import MLP, activate
 from scaling.models.parametrisation import Role, std
+from scaling.parallel.collectives import gather_weight, mean, total
+from scaling.parallel.layout import ALONE, TOKEN_AXES, Layout
 
 
 class Route(NamedTuple):
@@ -50,17 +53,27 @@ class MoE(nnx.Module):
         self.shared = MLP(model, rngs, model.moe.shared * hidden) if model.moe.shared else None
         self.model = model
 
-    def __call__(self, x_MD: Array) -> tuple[Array, Routing]:
-        """What the experts add to the residual stream, (M, D), and the router's losses."""
+    def __call__(self, x_MD: Array, layout: Layout = ALONE) -> tuple[Array, Routing]:
+        """What the experts add to the residual stream, (M, D), and the router's losses.
+
+        The losses are those of all devices' tokens. A capacity is each device's own.
+        """
         moe = self.model.moe
         route = choose(x_MD, self.router[...], moe)
-        out_MD, found_E, dropped = self._visit(x_MD, route, slots(moe, x_MD.shape[0]))
-        loss = moe.balance_loss * balance_loss(route.probabilities_ME, found_E) + moe.z_loss * z_loss(route.logits_ME)
+        limit = slots(moe, x_MD.shape[0])
+        if layout.expert == 1:
+            out_MD, found_E, dropped = self._visit(x_MD, route, limit, layout)
+        else:
+            out_MD, found_E, dropped = self._visit_elsewhere(x_MD, route, limit, layout)
+        found_E = total(found_E.astype(jnp.float32), TOKEN_AXES, layout)
+        likely_E = mean(jnp.mean(route.probabilities_ME, axis=0), TOKEN_AXES, layout)
+        squared = mean(z_loss(route.logits_ME), TOKEN_AXES, layout)
+        loss = moe.balance_loss * balance_loss(likely_E, found_E) + moe.z_loss * squared
         if self.shared is not None:
-            out_MD = out_MD + self.shared(x_MD)
-        return out_MD, Routing(loss, dropped)
+            out_MD = out_MD + self.shared(x_MD, layout)
+        return out_MD, Routing(loss, mean(dropped, TOKEN_AXES, layout))
 
-    def _visit(self, x_MD: Array, route: Route, limit: int | None) -> tuple[Array, Array, Array]:
+    def _visit(self, x_MD: Array, route: Route, limit: int | None, layout: Layout) -> tuple[Array, Array, Array]:
         """The weighted sum of the visited experts; visits to each expert, (E,); share of visits dropped."""
         tokens, visits, experts = x_MD.shape[0], route.expert_KM.size, self.model.moe.experts
         block = block_rows(visits, experts)
@@ -69,11 +82,30 @@ class MoE(nnx.Module):
         place_KM = place_R.reshape(route.expert_KM.shape)
         token_P = jnp.where(row_P < visits, row_P % tokens, tokens)
         x_PD = spread(x_MD, token_P, place_KM)
-        weights = {"up": self.up[...], "down": self.down[...]} | ({"gate": self.gate[...]} if self.model.gated else {})
-        out_PD = apply_grouped(partial(expert, self.model), x_PD, weights, sizes_E, block)
+        out_PD = apply_grouped(partial(expert, self.model), x_PD, self._weights(layout), sizes_E, block)
         weight_P = spread(route.weight_KM.reshape(-1).astype(x_MD.dtype), row_P, place_R[None])
         out_MD = collect(out_PD * weight_P[:, None], token_P, place_KM)
         return out_MD, found_E, jnp.mean(place_R == row_P.shape[0], dtype=jnp.float32)
+
+    def _visit_elsewhere(
+        self, x_MD: Array, route: Route, limit: int | None, layout: Layout
+    ) -> tuple[Array, Array, Array]:
+        """`_visit` where every device of `expert` holds a part of the experts: rows travel there and back."""
+        here = self.model.moe.experts // layout.expert
+        away = sent(x_MD, route.expert_KM, self.model.moe.experts, limit, layout)
+        block = block_rows(away.x_RD.shape[0], here)
+        place_R, row_P, sizes_E, _ = arrange(away.expert_R, here)
+        x_PD = spread(away.x_RD, row_P, place_R[None])
+        out_PD = apply_grouped(partial(expert, self.model), x_PD, self._weights(layout), sizes_E, block)
+        out_RD = collect(out_PD, row_P, place_R[None])
+        return returned(out_RD, route.weight_KM, away, layout), away.found_E, away.dropped
+
+    def _weights(self, layout: Layout) -> dict[str, Array]:
+        """This device's experts. `tensor` divides their widths where they lie; tokens are divided already."""
+        found = {"up": self.up[...], "down": self.down[...]} | ({"gate": self.gate[...]} if self.model.gated else {})
+        if layout.tensor == 1:
+            return found
+        return {name: gather_weight(w, "tensor", 1 if name == "down" else 2) for name, w in found.items()}
 
 
 def expert(model: TransformerConfig, x_PD: Array, weights: dict[str, Array], product: Product) -> Array:
@@ -116,14 +148,14 @@ def slots(moe: Experts, tokens: int) -> int | None:
     return math.ceil(round(moe.capacity * tokens * moe.active / moe.experts, 6))  # 1.1 * 10 is a little above 11
 
 
-def balance_loss(probabilities_ME: Array, found_E: Array) -> Array:
+def balance_loss(likely_E: Array, found_E: Array) -> Array:
     """Load-balance loss: E sum_e f_e P_e (Fedus et al. 2022, eq. 4-6); 1 where the load is even.
 
     f_e is the share of visits that go to expert e, dropped or not, and P_e
-    the mean probability. Only P has a gradient.
+    the mean probability, `likely_E`. Only P has a gradient.
     """
-    share_E = found_E / jnp.sum(found_E)
-    return probabilities_ME.shape[1] * jnp.sum(share_E * jnp.mean(probabilities_ME, axis=0))
+    share_E = jax.lax.stop_gradient(found_E / jnp.sum(found_E))
+    return likely_E.shape[0] * jnp.sum(share_E * likely_E)
 
 
 def z_loss(logits_ME: Array) -> Array:

@@ -68,6 +68,15 @@ def _turned(x_BTNH: Array, turn: Turn, direction: float) -> Array:
     return x_BTNH * cos_T1H + jnp.concatenate([second, first], axis=-1) * sin_T1H
 
 
+def rotate_at(x_BTNH: Array, place_T: Array, base: float, scaling: RopeScaling | None = None) -> Array:
+    """`rotate` for tokens that stand elsewhere than at 0, 1, 2, ..."""
+    rate = np.tile(rope_rates(x_BTNH.shape[-1], base, scaling), 2)
+    angle_T1H = (place_T[:, None] * rate.astype(np.float32))[:, None]
+    first, second = jnp.split(x_BTNH, 2, axis=-1)
+    swapped = jnp.concatenate([-second, first], axis=-1)
+    return x_BTNH * jnp.cos(angle_T1H).astype(x_BTNH.dtype) + swapped * jnp.sin(angle_T1H).astype(x_BTNH.dtype)
+
+
 def sinusoids(positions: int, dim: int) -> np.ndarray:
     """Sines and cosines, interleaved, (T, D) (Vaswani et al. 2017, section 3.5)."""
     rate = 10_000.0 ** (-np.arange(0, dim, 2) / dim)

@@ -11,6 +11,9 @@ Letters: M = B T tokens of the batch, T positions, S source positions, D width.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import jax
@@ -27,6 +30,10 @@ from scaling.models.moe import MoE
 from scaling.models.parametrisation import branch_scale
 from scaling.models.positions import alibi, relative_bias, sinusoids
 from scaling.models.sight import Pattern, Sight
+from scaling.parallel.collectives import my_rows, place, total
+from scaling.parallel.layout import ALONE, Layout
+from scaling.parallel.pipeline import each_part, pipelined
+from scaling.parallel.weights import gathered
 
 
 class Source(NamedTuple):
@@ -45,6 +52,8 @@ class Surroundings(NamedTuple):
     sight: Sight
     bias_NTS: Array | None
     source: Source | None
+    layout: Layout
+    place_T: Array | None  # where tokens stand, if not at 0, 1, 2, ...
 
 
 class Block(nnx.Module):
@@ -72,21 +81,31 @@ class Block(nnx.Module):
         pattern = Pattern(around.causal, self.kind.window, softcap)
 
         def attend(x_MD: Array) -> Array:
-            return self.attention(x_MD, around.positions, pattern, around.sight, around.bias_NTS)
+            return self.attention(
+                x_MD,
+                around.positions,
+                pattern,
+                around.sight,
+                around.bias_NTS,
+                layout=around.layout,
+                place_T=around.place_T,
+            )
 
         def attend_source(x_MD: Array) -> Array:
             read, pattern = around.source, Pattern(causal=False, softcap=softcap)
-            return self.cross(x_MD, around.positions, pattern, read.sight, None, (read.x_MD, read.positions))
+            from_source = (read.x_MD, read.positions)
+            return self.cross(x_MD, around.positions, pattern, read.sight, None, from_source, layout=around.layout)
 
         x_MD = self._add(x_MD, attend, self.attention_norm, self.attention_post_norm)
         if around.source is not None:
             x_MD = self._add(x_MD, attend_source, self.cross_norm, self.cross_post_norm)
         if not self.kind.experts:
-            return self._add(x_MD, self.mlp, self.mlp_norm, self.mlp_post_norm), no_routing()
+            mlp = partial(self.mlp, layout=around.layout)
+            return self._add(x_MD, mlp, self.mlp_norm, self.mlp_post_norm), no_routing()
         routings = []
 
         def route(x_MD: Array) -> Array:
-            out_MD, routing = self.experts(x_MD)
+            out_MD, routing = self.experts(x_MD, around.layout)
             routings.append(routing)
             return out_MD
 
@@ -116,28 +135,50 @@ class Stack(nnx.Module):
         self.final_norm = block_norm(model) if model.norm_place != "post" else None
 
     def __call__(
-        self, x_MD: Array, positions: int, sight: Sight, source: Source | None = None, blocks: nnx.Dict | None = None
+        self,
+        x_MD: Array,
+        positions: int,
+        sight: Sight,
+        source: Source | None = None,
+        blocks: nnx.Dict | None = None,
+        layout: Layout = ALONE,
+        place_T: Array | None = None,
     ) -> tuple[Array, Routing]:
-        """x_MD: embeddings. blocks: layers to use in place of its own."""
-        around = Surroundings(positions, self.causal, sight, self._bias(positions), source)
-        x_MD = self._placed(x_MD, positions)
+        """x_MD: embeddings; in a pipeline, like sight and source, of all microbatches, (A, M, D).
+
+        blocks: layers to use in place of its own. place_T: see `Surroundings`.
+        """
+        bias_NTS = self._bias(positions, layout)
+        around = Surroundings(positions, self.causal, sight, bias_NTS, source, layout, place_T)
+        x_MD = each_part(partial(self._placed, around=around), layout)(x_MD)
         x_MD, routing = _through(self.blocks if blocks is None else blocks, x_MD, around)
         return x_MD if self.final_norm is None else self.final_norm(x_MD), routing
 
-    def _placed(self, x_MD: Array, positions: int) -> Array:
-        batch = x_MD.shape[0] // positions
+    def _placed(self, x_MD: Array, around: Surroundings) -> Array:
+        """Embeddings with what says where they stand."""
+        batch = x_MD.shape[0] * around.layout.tensor // around.positions
+
+        def rows(table_TD: Array) -> Array:
+            mine_TD = table_TD[: around.positions] if around.place_T is None else table_TD[around.place_T]
+            return my_rows(jnp.tile(mine_TD, (batch, 1)), around.layout)
+
         if self.positions is not None:
-            x_MD = x_MD + jnp.tile(self.positions[:positions], (batch, 1))
+            x_MD = x_MD + rows(self.positions[...])
         if self.model.positions == "sinusoidal":
-            x_MD = x_MD + jnp.tile(jnp.asarray(sinusoids(positions, self.model.dim), x_MD.dtype), (batch, 1))
+            whole = around.positions * around.layout.context
+            x_MD = x_MD + rows(jnp.asarray(sinusoids(whole, self.model.dim), x_MD.dtype))
         return x_MD if self.embedding_norm is None else self.embedding_norm(x_MD)
 
-    def _bias(self, positions: int) -> Array | None:
-        """What is added to every layer's scores, (N, T, T)."""
+    def _bias(self, positions: int, layout: Layout) -> Array | None:
+        """What is added to every layer's scores, (N, T, T), for this device's heads."""
         if self.relative_bias is not None:
             distance = self.model.position_distance
             return relative_bias(self.relative_bias[...], positions, distance=distance, both_ways=not self.causal)
-        return alibi(self.model.heads, positions) if self.model.positions == "alibi" else None
+        if self.model.positions != "alibi":
+            return None
+        heads = self.model.heads // layout.tensor
+        first = place(("tensor",), layout) * heads
+        return jax.lax.dynamic_slice_in_dim(alibi(self.model.heads, positions), first, heads)
 
 
 def _blocks(model: TransformerConfig, rngs: nnx.Rngs, layers: int, cross: bool) -> nnx.Dict:
@@ -151,25 +192,73 @@ def _blocks(model: TransformerConfig, rngs: nnx.Rngs, layers: int, cross: bool) 
 
 
 def _through(blocks: nnx.Dict, x_MD: Array, around: Surroundings) -> tuple[Array, Routing]:
+    """All layers; in a pipeline those of all stages, and all microbatches."""
+    layout = around.layout
     split = [nnx.split(blocks[str(place)]) for place in range(len(blocks))]
-    graphs, states = [graph for graph, _ in split], [state for _, state in split]
+    graphs, states = [graph for graph, _ in split], [nnx.to_pure_dict(state) for _, state in split]
+    walk = partial(_walk, graphs)
+    if layout.pipe == 1:
+        x_MD, routing = walk(states, x_MD, around)
+    else:
+        # Gathered once a repeat and not at every tick.
+        whole = partial(gathered, layout=layout) if layout.zero == 3 else lambda states: states
+        weights = [whole(of_repeat) for of_repeat in _by_repeat(states, layout)]
+        gathered_already = around._replace(layout=replace(layout, zero=2))
+
+        def stage(weights: Any, x_MD: Array, part: Array) -> tuple[Array, Routing]:
+            return walk(weights, x_MD, _of_part(gathered_already, part))
+
+        x_MD, routing = pipelined(stage, weights if layout.repeats > 1 else weights[0], x_MD, layout)
+        parts = layout.microbatches
+        routing = jax.tree.map(lambda x: total(x, ("pipe",), layout) / parts, routing)
+    with_experts = sum(blocks[str(place)].kind.experts for place in range(len(blocks)))
+    return x_MD, routing._replace(dropped=routing.dropped / max(1, with_experts * _periods(states, layout)))
+
+
+def _walk(graphs: list[Any], states: list[Any], x_MD: Array, around: Surroundings) -> tuple[Array, Routing]:
+    """Layer after layer of one device. states: for every place of a period, its layers' parameters, stacked."""
 
     def period(carry: tuple[Array, Routing], layers: list[Any]) -> tuple[tuple[Array, Routing], None]:
         x_MD, total = carry
+        if around.layout.zero == 3:
+            layers = gathered(layers, around.layout)
         for graph, layer in zip(graphs, layers, strict=True):
             x_MD, routing = nnx.merge(graph, layer)(x_MD, around)
             total = jax.tree.map(jnp.add, total, routing)
         return (x_MD, total), None
 
+    if around.layout.remat == "block":
+        period = jax.checkpoint(period)
     carry = (x_MD, no_routing())
     if jax.default_backend() != "cpu":
-        carry, _ = jax.lax.scan(period, carry, states)
-    else:
-        # unstack, not indexing: its gradient is one concatenation instead of a sum of padded layers.
-        leaves, tree = jax.tree.flatten(states)
-        for layers in zip(*(jnp.unstack(leaf) for leaf in leaves), strict=True):
-            carry, _ = period(carry, jax.tree.unflatten(tree, layers))
-    x_MD, routing = carry
-    periods = jax.tree.leaves(states)[0].shape[0]
-    with_experts = periods * sum(blocks[str(place)].kind.experts for place in range(len(blocks)))
-    return x_MD, routing._replace(dropped=routing.dropped / max(1, with_experts))
+        return jax.lax.scan(period, carry, states)[0]
+    # unstack, not indexing: its gradient is one concatenation instead of a sum of padded layers.
+    leaves, tree = jax.tree.flatten(states)
+    for layers in zip(*(jnp.unstack(leaf) for leaf in leaves), strict=True):
+        carry, _ = period(carry, jax.tree.unflatten(tree, layers))
+    return carry
+
+
+def _by_repeat(states: Any, layout: Layout) -> list[Any]:
+    """This stage's layers at every repeat."""
+    if layout.repeats == 1:
+        return [states]
+    return [jax.tree.map(itemgetter((repeat, 0)), states) for repeat in range(layout.repeats)]
+
+
+def _of_part(around: Surroundings, part: Array) -> Surroundings:
+    """What surrounds one microbatch."""
+
+    def pick(x_A: Array) -> Array:
+        return jax.lax.dynamic_index_in_dim(x_A, part, keepdims=False)
+
+    source = around.source
+    if source is not None:
+        source = source._replace(x_MD=pick(source.x_MD), sight=jax.tree.map(pick, source.sight))
+    return around._replace(sight=jax.tree.map(pick, around.sight), source=source)
+
+
+def _periods(states: Any, layout: Layout) -> int:
+    """Periods of the whole stack."""
+    shape = jax.tree.leaves(states)[0].shape
+    return layout.pipe * shape[0] if layout.repeats == 1 else layout.repeats * layout.pipe * shape[2]

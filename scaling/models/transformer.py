@@ -3,6 +3,9 @@
 Letters: B batch, T position, S source position, M = B T, D width, V vocabulary.
 """
 
+from functools import partial
+
+import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax import Array
@@ -14,6 +17,10 @@ from scaling.models.layers import activate, block_norm, linear, table
 from scaling.models.parametrisation import embedding_scale, logit_scale
 from scaling.models.sight import Sight
 from scaling.models.stack import Source, Stack
+from scaling.parallel.collectives import gather_rows, my_rows, place, scatter_rows, total
+from scaling.parallel.context import my_places
+from scaling.parallel.layout import ALONE, Layout
+from scaling.parallel.pipeline import each_part, in_parts, joined
 
 
 class HeadTransform(nnx.Module):
@@ -57,19 +64,26 @@ class Transformer(nnx.Module):
         self.head_bias = nnx.Param(jnp.zeros(model.vocab)) if model.head_bias else None
         self.sentence_head = SentenceHead(model, rngs) if model.sentence_head else None
 
-    def states(self, inputs: Inputs) -> States:
-        """The last hidden states of the decoder, or of the encoder where there is no decoder."""
+    def states(self, inputs: Inputs, layout: Layout = ALONE) -> States:
+        """The last hidden states of the decoder, or of the encoder where there is no decoder, of all tokens."""
         batch, positions = inputs.tokens_BT.shape
+        if layout.pipe > 1:
+            inputs = jax.tree.map(partial(in_parts, layout=layout), inputs)
         sight = Sight(inputs.documents_BT, inputs.documents_BT, inputs.prefix_B)
-        x_MD = self._embedded(inputs.tokens_BT, inputs.types_BT)
+        place_T = my_places(positions, layout)
+        x_MD = self._embedded(inputs.tokens_BT, inputs.types_BT, layout)
         if self.model.architecture == "encoder":
-            x_MD, routing = self.encoder(x_MD, positions, sight)
+            x_MD, routing = self.encoder(x_MD, positions, sight, layout=layout, place_T=place_T)
         elif self.model.architecture == "encoder_decoder":
-            source, read = self._source(inputs, positions)
-            x_MD, routing = self.decoder(x_MD, positions, sight, source)
+            source, read = self._source(inputs, layout)
+            x_MD, routing = self.decoder(x_MD, positions, sight, source, layout=layout, place_T=place_T)
             routing = Routing(routing.loss + read.loss, (routing.dropped + read.dropped) / 2)
         else:
-            x_MD, routing = self.decoder(x_MD, positions, sight)
+            x_MD, routing = self.decoder(x_MD, positions, sight, layout=layout, place_T=place_T)
+        x_MD = each_part(partial(gather_rows, layout=layout), layout)(x_MD)
+        if layout.pipe > 1:
+            x_ABTD = x_MD.reshape(layout.microbatches, -1, positions, x_MD.shape[-1])
+            return States(joined(x_ABTD), routing)
         return States(x_MD.reshape(batch, positions, -1), routing)
 
     def logits(self, x_MD: Array) -> Array:
@@ -89,21 +103,42 @@ class Transformer(nnx.Module):
         """Logits (B, 2), float32: the second text follows the first; it does not."""
         return self.sentence_head(x_BTD)
 
-    def _source(self, inputs: Inputs, positions: int) -> tuple[Source, Routing]:
-        batch, keys = inputs.source_BS.shape
+    def _source(self, inputs: Inputs, layout: Layout) -> tuple[Source, Routing]:
+        keys = inputs.source_BS.shape[-1]
         documents_BS = inputs.source_documents_BS
-        shared = self.decoder.blocks if self.model.shared_layers else None
         x_MD, routing = self.encoder(
-            self._embedded(inputs.source_BS, None), keys, Sight(documents_BS, documents_BS), blocks=shared
+            self._embedded(inputs.source_BS, None, layout),
+            keys,
+            Sight(documents_BS, documents_BS),
+            blocks=self.decoder.blocks if self.model.shared_layers else None,
+            layout=layout,
+            place_T=my_places(keys, layout),
         )
-        text_BT = None if documents_BS is None else jnp.zeros((batch, positions), documents_BS.dtype)
+        # Once and not in every layer: all of them read the same tokens.
+        x_MD = each_part(partial(gather_rows, layout=layout), layout)(x_MD)
+        text_BT = None if documents_BS is None else jnp.zeros(inputs.tokens_BT.shape, documents_BS.dtype)
         return Source(x_MD, keys, Sight(text_BT, documents_BS)), routing
 
-    def _embedded(self, tokens_BT: Array, types_BT: Array | None) -> Array:
-        x_MD = self.embedding[...][tokens_BT.reshape(-1)]
+    def _embedded(self, tokens_BT: Array, types_BT: Array | None, layout: Layout) -> Array:
+        """Embeddings of this device's tokens, (M, D); in a pipeline of all microbatches, (A, M, D)."""
+        if self.types is not None and types_BT is None:
+            types_BT = jnp.zeros_like(tokens_BT)
+        return each_part(partial(self._embedded_part, layout=layout), layout)(tokens_BT, types_BT)
+
+    def _embedded_part(self, tokens_BT: Array, types_BT: Array | None, layout: Layout) -> Array:
+        x_MD = look_up(self.embedding[...], tokens_BT.reshape(-1), layout)
         scale = embedding_scale(self.model)
         x_MD = x_MD if scale == 1.0 else x_MD * jnp.asarray(scale, x_MD.dtype)
         if self.types is None:
             return x_MD
-        types_M = jnp.zeros(x_MD.shape[0], jnp.int32) if types_BT is None else types_BT.reshape(-1)
-        return x_MD + self.types[...][types_M]
+        return x_MD + self.types[...][my_rows(types_BT.reshape(-1), layout)]
+
+
+def look_up(table_VD: Array, tokens_M: Array, layout: Layout) -> Array:
+    """Rows of a table of which each device of `pipe` and `tensor` holds a part; of this device's tokens."""
+    if layout.ways("pipe", "tensor") == 1:
+        return table_VD[tokens_M]
+    first = place(("pipe", "tensor"), layout) * table_VD.shape[0]
+    mine_M = (tokens_M >= first) & (tokens_M < first + table_VD.shape[0])
+    found_MD = jnp.where(mine_M[:, None], table_VD[jnp.where(mine_M, tokens_M - first, 0)], 0)
+    return total(scatter_rows(found_MD, layout), ("pipe",), layout)

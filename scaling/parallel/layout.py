@@ -11,6 +11,7 @@ from scaling.config.fields import frozen
 from scaling.config.placement import AXES
 
 BATCH_AXES = ("data", "fsdp", "expert")  # each holds other sequences
+TOKEN_AXES = (*BATCH_AXES, "context", "tensor")  # between blocks each device has other tokens
 
 
 @frozen

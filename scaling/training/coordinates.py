@@ -70,7 +70,7 @@ def measure(model: TransformerConfig, *, seed: int, steps: int, lr: float) -> di
     optim = OptimConfig(lr=lr)
     numbers = Hyper(lr, optim.weight_decay, optim.beta1, optim.beta2, optim.eps, optim.clip, optim.label_smoothing)
     task = Task(model, NextToken(), specials=0, smoothed=False)
-    step = compiled_step(task, "float32", 1)
+    step = compiled_step(task, "float32")
     window_BW = np.random.default_rng(0).integers(0, model.vocab, (SEQUENCES, model.context + 1), np.int32)
     tokens = Tokens(window_BW, np.zeros((SEQUENCES, 2), np.uint32))
     state = compiled_init(task)(seed)

@@ -21,6 +21,7 @@ from scaling.curve import compact
 from scaling.data.batches import check_enough, tokens_read
 from scaling.data.store import Store
 from scaling.outcome import record_of
+from scaling.parallel.layout import ALONE, Layout
 from scaling.provenance import provenance
 from scaling.record import RunDirectory, RunRecord, Tokens, read_config, read_record, write_config, write_record
 from scaling.training.checkpoint import Checkpoints, Progress, restore
@@ -83,7 +84,7 @@ def _attempt(
     directory = RunDirectory(runs / run_id(run))
     state, progress = _start(run, runs, checkpoints)
     feed = Feed(run, store)
-    step_of = warmed_step(run, feed, placement.microbatches)
+    step_of = warmed_step(run, feed, Layout(microbatches=placement.microbatches))
     logbook = Logbook(run, directory, placement, progress, report, opened)
     status, message = "finished", ""
     try:
@@ -187,9 +188,9 @@ def _follow(
     return state
 
 
-def warmed_step(run: RunConfig, feed: Feed, microbatches: int) -> Callable:
+def warmed_step(run: RunConfig, feed: Feed, layout: Layout = ALONE) -> Callable:
     """The step of a run's shape, compiled and run once on a state of its own: a run's clock starts after it."""
-    step = compiled_step(task_of(run), run.precision, microbatches)
+    step = compiled_step(task_of(run), run.precision, layout)
     state = compiled_init(task_of(run))(0)
     jax.block_until_ready(step(state, feed.step(0), feed.knowledge, hyper(run, 0.0)))
     return step

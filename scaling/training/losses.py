@@ -15,11 +15,14 @@ from jax import Array
 from scaling.config import ModelConfig, ObjectiveConfig, ReplacedTokens, RunConfig, Word2VecConfig
 from scaling.models import electra, families, word2vec
 from scaling.models.families import Params
-from scaling.models.head import mean_logit_gaps, token_losses
+from scaling.models.head import mean_logit_gaps, shared_mean_logit_gaps, shared_token_losses, token_losses
 from scaling.models.inputs import States
 from scaling.objectives.build import example
 from scaling.objectives.example import Example
 from scaling.objectives.marks import Marks
+from scaling.parallel.context import my_part, whole
+from scaling.parallel.layout import ALONE, Layout
+from scaling.parallel.weights import gathered
 
 
 class Task(NamedTuple):
@@ -55,6 +58,8 @@ class Losses(NamedTuple):
     smoothing: Array  # summed: what label smoothing of strength one would add
     auxiliary: Array  # learned beside the loss and not part of it, a mean
     dropped: Array  # share of the visits to experts that found no slot
+    copies: int = 1  # devices that hold the same targets and have computed the same
+    is_part: bool = False  # the targets are this device's part of the sequences
 
 
 def task_of(run: RunConfig) -> Task:
@@ -70,8 +75,8 @@ def init(task: Task, seed: Array | int) -> Params:
     return families.init(task.model, seed)
 
 
-def losses(task: Task, params: Params, tokens: Tokens, knowledge: Knowledge) -> Losses:
-    """The loss of every target. params: in the precision of the compute."""
+def losses(task: Task, params: Params, tokens: Tokens, knowledge: Knowledge, layout: Layout = ALONE) -> Losses:
+    """The loss of every target of this device's sequences. params: in the precision of the compute."""
     keys_B = jax.random.wrap_key_data(tokens.keys_B2, impl="threefry2x32")
     if isinstance(task.model, Word2VecConfig):
         return _of_word_vectors(task, params, tokens, keys_B, knowledge)
@@ -83,28 +88,58 @@ def losses(task: Task, params: Params, tokens: Tokens, knowledge: Knowledge) -> 
     if isinstance(task.objective, ReplacedTokens):
         found = electra.losses(task.model, task.objective, params, made, keys_B)
         return Losses(found.nats_BT, found.weights_BT, jnp.zeros(()), found.auxiliary, jnp.zeros(()))
-    return _of_predictions(task, params, made)
+    return _of_predictions(task, params, made, layout)
 
 
-def _of_predictions(task: Task, params: Params, made: Example) -> Losses:
-    states = families.states(task.model, params, made.inputs)
-    logits_MV = families.logits(task.model, params, _chosen(states.x_BTD, made.places_BK))
+def _of_predictions(task: Task, params: Params, made: Example, layout: Layout) -> Losses:
+    if layout.zero == 3:
+        params = gathered(params, layout, but_blocks=True)
+    in_place = made.places_BK.shape[1] == made.inputs.tokens_BT.shape[1]
+    made = _of_my_context(made, in_place, layout)
+    states = families.states(task.model, params, made.inputs, layout)
+    x_MD = _chosen(states.x_BTD if in_place else whole(states.x_BTD, layout), made.places_BK, in_place)
+    logits_MV = families.logits(task.model, params, x_MD)
     targets_M, shape = made.targets_BK.reshape(-1), made.targets_BK.shape
+    shared = layout.ways("pipe", "tensor") > 1
+    nats_M = shared_token_losses(logits_MV, targets_M, layout) if shared else token_losses(logits_MV, targets_M)
     smoothing = jnp.zeros(())
     if task.smoothed:
-        smoothing = jnp.sum(mean_logit_gaps(logits_MV, targets_M).reshape(shape) * made.weights_BK)
+        gaps_M = (
+            shared_mean_logit_gaps(logits_MV, targets_M, layout) if shared else mean_logit_gaps(logits_MV, targets_M)
+        )
+        smoothing = jnp.sum(gaps_M.reshape(shape) * made.weights_BK)
     return Losses(
-        nats_BK=token_losses(logits_MV, targets_M).reshape(shape) * made.weights_BK,
+        nats_BK=nats_M.reshape(shape) * made.weights_BK,
         weights_BK=made.weights_BK,
         smoothing=smoothing,
         auxiliary=states.routing.loss + _sentence_loss(task, params, states, made.next_B),
         dropped=states.routing.dropped,
+        copies=layout.ways("pipe", "tensor") * (1 if in_place else layout.context),
+        is_part=in_place,
     )
 
 
-def _chosen(x_BTD: Array, places_BK: Array) -> Array:
-    """The states that predict the targets, (M, D). As many targets as positions are predicted each by its own."""
-    if places_BK.shape[1] == x_BTD.shape[1]:
+def _of_my_context(made: Example, in_place: bool, layout: Layout) -> Example:
+    """This device's part of the sequences; targets that do not stand beside their positions stay whole."""
+
+    def mine(x_BT: Array | None) -> Array | None:
+        return None if x_BT is None else my_part(x_BT, layout)
+
+    inputs = made.inputs._replace(
+        tokens_BT=mine(made.inputs.tokens_BT),
+        documents_BT=mine(made.inputs.documents_BT),
+        types_BT=mine(made.inputs.types_BT),
+        source_BS=mine(made.inputs.source_BS),
+        source_documents_BS=mine(made.inputs.source_documents_BS),
+    )
+    if not in_place:
+        return made._replace(inputs=inputs)
+    return made._replace(inputs=inputs, targets_BK=mine(made.targets_BK), weights_BK=mine(made.weights_BK))
+
+
+def _chosen(x_BTD: Array, places_BK: Array, in_place: bool) -> Array:
+    """The states that predict the targets, (M, D). in_place: every position predicts a target, in order."""
+    if in_place:
         return x_BTD.reshape(-1, x_BTD.shape[-1])
     return jnp.take_along_axis(x_BTD, places_BK[..., None], axis=1).reshape(-1, x_BTD.shape[-1])
 

@@ -6,6 +6,7 @@ argument, so all runs of one shape share one executable.
 Letters: B sequences, A microbatches.
 """
 
+from collections.abc import Callable
 from functools import cache, partial
 from typing import Any, NamedTuple
 
@@ -13,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax import Array
+from jax.sharding import Mesh, PartitionSpec
 
 from scaling.config import ModelConfig, RunConfig
 from scaling.models.families import Params
@@ -21,6 +23,13 @@ from scaling.models.parametrisation import (
     learning_rate_multipliers,
     weight_decay_multipliers,
 )
+from scaling.parallel.collectives import total
+from scaling.parallel.context import whole
+from scaling.parallel.layout import ALONE, Layout
+from scaling.parallel.mesh import shardings
+from scaling.parallel.pipeline import in_parts
+from scaling.parallel.tables import ACTIVATIONS, axes_of, spec, specs_of
+from scaling.parallel.weights import gathered, staged
 from scaling.training.losses import Knowledge, Task, Tokens, init, losses
 
 NOT_DECAYED = ("scale", "bias", "head_bias")
@@ -43,6 +52,9 @@ class Hyper(NamedTuple):
     eps: float
     clip: float
     label_smoothing: float
+
+
+_NO_NUMBERS = Hyper(*[0.0] * len(Hyper._fields))  # the structure of an optimizer's state does not depend on them
 
 
 class Metrics(NamedTuple):
@@ -73,7 +85,6 @@ def optimizer(model: ModelConfig, numbers: Hyper) -> optax.GradientTransformatio
     Rates, decay and eps are multiplied by the parametrisation's table.
     """
     return optax.chain(
-        optax.clip_by_global_norm(numbers.clip),
         # Adam's step is the same for a gradient and an eps divided by one number.
         _multiplied(lambda params: jax.tree.map(lambda e: 1 / e, epsilon_multipliers(model, params))),
         optax.scale_by_adam(b1=numbers.beta1, b2=numbers.beta2, eps=numbers.eps),
@@ -84,54 +95,84 @@ def optimizer(model: ModelConfig, numbers: Hyper) -> optax.GradientTransformatio
 
 
 @cache
-def compiled_init(task: Task) -> Any:
-    """`init(seed) -> TrainState`, compiled."""
+def compiled_init(task: Task, layout: Layout = ALONE, mesh: Mesh | None = None) -> Any:
+    """`init(seed) -> TrainState`, compiled. The same numbers on every mesh."""
 
     def start(seed: Array) -> TrainState:
-        params = init(task, seed)
-        # The state's structure does not depend on the numbers.
-        return TrainState(params, optimizer(task.model, Hyper(*[0.0] * len(Hyper._fields))).init(params))
+        params = staged(init(task, seed), layout)
+        return TrainState(params, optimizer(task.model, _NO_NUMBERS).init(params))
 
-    return jax.jit(start)
-
-
-@cache
-def compiled_step(task: Task, precision: str, microbatches: int) -> Any:
-    """`step(state, tokens, knowledge, hyper) -> (state, metrics)`, compiled; the state is donated."""
-    return jax.jit(partial(train_step, task, precision, microbatches), donate_argnums=0)
+    if mesh is None:
+        return jax.jit(start)
+    return jax.jit(start, out_shardings=shardings(mesh, state_specs(task, layout)))
 
 
 @cache
-def compiled_evaluate(task: Task, precision: str) -> Any:
+def compiled_step(task: Task, precision: str, layout: Layout = ALONE, mesh: Mesh | None = None) -> Any:
+    """`step(state, tokens, knowledge, hyper) -> (state, metrics)`, compiled; the state is donated.
+
+    mesh: of the layout's axes, where the layout has more than one device.
+    """
+    step = partial(train_step, task, precision, layout)
+    if mesh is not None:
+        state, batch = state_specs(task, layout), spec(("batch",), ACTIVATIONS, layout)
+        given = (state, batch, PartitionSpec(), PartitionSpec())
+        step = jax.shard_map(step, mesh=mesh, in_specs=given, out_specs=(state, PartitionSpec()), check_vma=False)
+    return jax.jit(step, donate_argnums=0)
+
+
+@cache
+def compiled_evaluate(task: Task, precision: str, layout: Layout = ALONE, mesh: Mesh | None = None) -> Any:
     """`evaluate(params, tokens, knowledge) -> (nats, weight) of each target, (B, K)`, compiled."""
 
     def evaluate(params: Params, tokens: Tokens, knowledge: Knowledge) -> tuple[Array, Array]:
-        found = losses(task, _cast(params, precision), tokens, knowledge)
-        return found.nats_BK, found.weights_BK
+        if layout.zero < 3:
+            params = gathered(params, layout)
+        found = losses(task, _cast(params, precision), tokens, knowledge, layout)
+        if not found.is_part:
+            return found.nats_BK, found.weights_BK
+        return whole(found.nats_BK, layout), whole(found.weights_BK, layout)
 
-    return jax.jit(evaluate)
+    if mesh is None:
+        return jax.jit(evaluate)
+    batch = spec(("batch",), ACTIVATIONS, layout)
+    given = (state_specs(task, layout).params, batch, PartitionSpec())
+    return jax.jit(jax.shard_map(evaluate, mesh=mesh, in_specs=given, out_specs=(batch, batch), check_vma=False))
+
+
+def state_specs(task: Task, layout: Layout) -> TrainState:
+    """How every leaf of a train state lies on the mesh."""
+    state = jax.eval_shape(compiled_init(task, layout), 0)
+    params = specs_of(state.params, layout)
+    like_params = partial(optax.tree.map_params, optimizer(task.model, _NO_NUMBERS), lambda _, partition: partition)
+    return TrainState(params, like_params(state.optimizer, params, transform_non_params=lambda _: PartitionSpec()))
 
 
 def train_step(
     task: Task,
     precision: str,
-    microbatches: int,
+    layout: Layout,
     state: TrainState,
     tokens: Tokens,
     knowledge: Knowledge,
     numbers: Hyper,
 ) -> tuple[TrainState, Metrics]:
-    """One AdamW update on the mean loss over the batch's loss-bearing targets."""
-    grads, sums = _gradients(task, precision, microbatches, state.params, tokens, knowledge, numbers.label_smoothing)
+    """One AdamW update on the mean loss over the batch's loss-bearing targets.
+
+    On a mesh this is what each device does, with its part of all arrays.
+    """
+    grads, sums = _gradients(task, precision, layout, state.params, tokens, knowledge, numbers.label_smoothing)
     bearing = jnp.maximum(sums.bearing, 1.0)  # where every word is longer than the mask allows, none bears loss
     grads = jax.tree.map(lambda grad: grad / bearing, grads)
+    norm = _norm(grads, layout)
     metrics = Metrics(
         loss=sums.nats / bearing,
-        grad_norm=optax.tree.norm(grads),
+        grad_norm=norm,
         bearing=sums.bearing,
         auxiliary=sums.auxiliary / bearing,
         dropped=sums.dropped / bearing,
     )
+    grads = jax.tree.map(lambda grad: jnp.where(norm < numbers.clip, grad, grad / norm * numbers.clip), grads)
     updates, moments = optimizer(task.model, numbers).update(grads, state.optimizer, state.params)
     return TrainState(optax.apply_updates(state.params, updates), moments), metrics
 
@@ -139,38 +180,80 @@ def train_step(
 def _gradients(
     task: Task,
     precision: str,
-    microbatches: int,
+    layout: Layout,
     params: Params,
     tokens: Tokens,
     knowledge: Knowledge,
     smoothing: Array | float,
 ) -> tuple[Params, Sums]:
-    """Gradient of the summed loss, and the sums, accumulated over equal microbatches in float32.
+    """Gradient of the summed loss, and the sums, over equal microbatches and over all devices, in float32.
 
     Sums, and not means: parts may differ in how many targets bear loss.
     """
 
     def summed(params: Params, part: Tokens) -> tuple[Array, Sums]:
-        found = losses(task, _cast(params, precision), part, knowledge)
+        found = losses(task, _cast(params, precision), part, knowledge, layout)
         nats, bearing = jnp.sum(found.nats_BK), jnp.sum(found.weights_BK)
         learned = nats + found.auxiliary * jax.lax.stop_gradient(bearing)
         if task.smoothed:
             learned = learned + smoothing * found.smoothing
         # Means of a part, weighted by its targets, become sums like the rest.
-        return learned, Sums(nats, bearing, found.auxiliary * bearing, found.dropped * bearing)
+        sums = Sums(nats, bearing, found.auxiliary * bearing, found.dropped * bearing)
+        # What several devices compute alike counts once.
+        return learned / found.copies, jax.tree.map(lambda x: x / found.copies, sums)
 
     gradient = jax.grad(summed, has_aux=True)
-    if microbatches == 1:
-        return gradient(params, tokens)
+    whole, back = (params, lambda grads: grads) if layout.zero == 3 else _gathered_once(params, layout)
+    if layout.microbatches == 1 or layout.pipe > 1:
+        grads, sums = gradient(whole, tokens)
+        grads = back(grads)
+    else:
+        each = (lambda params, part: _first(back, gradient(params, part))) if layout.zero == 2 else gradient
+        grads, sums = _accumulated(each, whole, jax.tree.map(partial(in_parts, layout=layout), tokens))
+        grads = grads if layout.zero == 2 else back(grads)
+    return _over_devices(grads, layout), jax.tree.map(lambda x: total(x, layout.axes, layout), sums)
 
-    parts_A = jax.tree.map(lambda x: x.reshape(microbatches, -1, *x.shape[1:]), tokens)
 
+def _gathered_once(params: Params, layout: Layout) -> tuple[Params, Callable]:
+    """Parameters made whole before any microbatch, and the way back of their gradients."""
+    whole, back = jax.vjp(lambda params: gathered(params, layout), params)
+    return whole, lambda grads: back(grads)[0]
+
+
+def _first(function: Callable, pair: tuple[Any, Any]) -> tuple[Any, Any]:
+    return function(pair[0]), pair[1]
+
+
+def _accumulated(gradient: Callable, params: Params, parts_A: Tokens) -> tuple[Params, Sums]:
     def add(total: Any, part: Tokens) -> tuple[Any, None]:
         return jax.tree.map(jnp.add, total, gradient(params, part)), None
 
     first = jax.tree.map(lambda x: x[0], parts_A)
     zero = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(gradient, params, first))
     return jax.lax.scan(add, zero, parts_A)[0]
+
+
+def _over_devices(grads: Params, layout: Layout) -> Params:
+    """Gradients summed over the devices that hold the same parameters."""
+    if not layout.axes:
+        return grads
+
+    def over(partition: PartitionSpec, grad: Array) -> Array:
+        return total(grad, tuple(axis for axis in layout.axes if axis not in axes_of(partition)), layout)
+
+    return jax.tree.map(over, specs_of(grads, layout), grads)
+
+
+def _norm(grads: Params, layout: Layout) -> Array:
+    """Global norm of gradients of which each device holds its parts."""
+    if not layout.axes:
+        return optax.tree.norm(grads)
+
+    def squared(partition: PartitionSpec, grad: Array) -> Array:
+        return jnp.sum(jnp.square(grad)) * layout.ways(*axes_of(partition)) / layout.devices
+
+    parts = jax.tree.leaves(jax.tree.map(squared, specs_of(grads, layout), grads))
+    return jnp.sqrt(total(sum(parts), layout.axes, layout))
 
 
 def _cast(params: Params, precision: str) -> Params:

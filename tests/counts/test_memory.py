@@ -26,6 +26,7 @@ from scaling.config import (
 )
 from scaling.counts import StateBytes, inference_memory, params, state_bytes, training_memory
 from scaling.counts.activations import activation_bytes
+from scaling.parallel.layout import Layout
 from scaling.training.losses import Knowledge, Task, Tokens
 from scaling.training.step import Hyper, compiled_init, compiled_step
 from tests.counts.shapes import BASE, BERT_LIKE, GPT2, SMALL, examples, objective_for, transformers
@@ -73,7 +74,9 @@ def allocated(model: ModelConfig, objective: ObjectiveConfig, precision: str, mi
     known = Knowledge(noise_V=shape((model.vocab,), np.float32) if isinstance(objective, SkipGram) else None)
     state = jax.eval_shape(compiled_init(task), shape((), np.int32))
     numbers = Hyper(*[shape((), np.float32)] * len(Hyper._fields))
-    step = compiled_step(task, precision, microbatches).lower(state, tokens, known, numbers).compile()
+    step = (
+        compiled_step(task, precision, Layout(microbatches=microbatches)).lower(state, tokens, known, numbers).compile()
+    )
     found = step.memory_analysis()
     arguments = found.argument_size_in_bytes + found.output_size_in_bytes - found.alias_size_in_bytes
     return found.temp_size_in_bytes + arguments

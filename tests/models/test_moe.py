@@ -189,7 +189,9 @@ def test_the_losses_are_their_definitions(x):
     probabilities, logits = np.asarray(route.probabilities_ME, float), np.asarray(route.logits_ME, float)
     visits = np.array([(np.asarray(route.expert_KM) == e).sum() for e in range(E)])
     expected = E * sum(visits[e] / (2 * M) * probabilities[:, e].mean() for e in range(E))
-    assert float(balance_loss(route.probabilities_ME, jnp.asarray(visits))) == pytest.approx(expected, rel=1e-6)
+    assert float(balance_loss(jnp.mean(route.probabilities_ME, axis=0), jnp.asarray(visits))) == pytest.approx(
+        expected, rel=1e-6
+    )
     expected = np.mean([np.log(np.exp(row).sum()) ** 2 for row in logits])
     assert float(z_loss(route.logits_ME)) == pytest.approx(expected, rel=1e-5)
 

@@ -22,6 +22,7 @@ from scaling.counts import train_flops
 from scaling.models import families
 from scaling.models.head import token_losses
 from scaling.models.inputs import Inputs
+from scaling.parallel.layout import ALONE, Layout
 from scaling.training.feed import keys
 from scaling.training.losses import Knowledge, Task, Tokens
 from scaling.training.step import Hyper, compiled_init, compiled_step, hyper, optimizer, train_step
@@ -42,7 +43,7 @@ def after(steps, microbatches=1, precision="float32", numbers=NUMBERS, task=TASK
     """State and losses after some steps on one batch."""
     state, losses = compiled_init(task)(0), []
     for _ in range(steps):
-        step = compiled_step(task, precision, microbatches)
+        step = compiled_step(task, precision, Layout(microbatches=microbatches))
         state, metrics = step(state, batch_of(task, 4), Knowledge(), numbers)
         losses.append(float(metrics.loss))
     return state, losses
@@ -73,7 +74,7 @@ def test_the_step_is_optax_adamw_on_the_mean_loss():
     grads = jax.grad(loss)(state.params)
     updates, _ = library.update(grads, library.init(state.params), state.params)
     expected = optax.apply_updates(state.params, updates)
-    found, metrics = compiled_step(TASK, "float32", 1)(state, tokens, Knowledge(), NUMBERS)
+    found, metrics = compiled_step(TASK, "float32")(state, tokens, Knowledge(), NUMBERS)
     # The first Adam step divides a gradient by its own size: where it is rounding noise, so is the update.
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-4), found.params, expected)
     assert float(metrics.grad_norm) == pytest.approx(float(optax.tree.norm(grads)), rel=1e-4)
@@ -102,7 +103,7 @@ def test_bfloat16_computes_nearly_the_same_loss_and_keeps_float32_parameters():
 
 
 def test_runs_that_differ_in_their_numbers_alone_share_one_executable(run):
-    step = compiled_step(TASK, "float32", 1)
+    step = compiled_step(TASK, "float32")
     state = compiled_init(TASK)(0)
     for changes in ({"lr": 1e-3}, {"weight_decay": 0.5}, {"clip": 0.1}):
         numbers = hyper(replace(run, optim=replace(run.optim, **changes)), lr=changes.get("lr", 1e-2))
@@ -128,7 +129,7 @@ def test_two_executions_give_the_same_bits():
 def test_the_exact_flops_agree_with_xlas_cost_analysis_of_the_training_step(model):
     task = TASK._replace(model=model)
     shapes = jax.eval_shape(compiled_init(task), 0)
-    step = jax.jit(partial(train_step, task, "float32", 1))
+    step = jax.jit(partial(train_step, task, "float32", ALONE))
     compiled = step.lower(shapes, batch_of(task, 4), Knowledge(), NUMBERS).compile()
     counted = train_flops(model, 4 * model.context).exact
     # XLA counts elementwise work and the optimizer too: a few percent at these widths.
@@ -154,7 +155,7 @@ def task(request):
 
 def test_every_task_learns_its_batch(task):
     state = compiled_init(task)(0)
-    step = compiled_step(task, "float32", 1)
+    step = compiled_step(task, "float32")
     tokens, metrics = batch_of(task, 4), []
     for _ in range(40):
         state, found = step(state, tokens, Knowledge(), NUMBERS._replace(lr=2e-2))
@@ -169,7 +170,7 @@ def test_every_task_learns_its_batch(task):
 def test_smoothed_targets_are_learned_and_the_loss_stays_unsmoothed():
     smoothed = TASK._replace(smoothed=True)
     state, tokens = compiled_init(smoothed)(0), batch_of(TASK, 4)
-    step = compiled_step(smoothed, "float32", 1)
+    step = compiled_step(smoothed, "float32")
     _, plain = step(compiled_init(smoothed)(0), tokens, Knowledge(), NUMBERS)
     found, metrics = step(state, tokens, Knowledge(), NUMBERS._replace(label_smoothing=0.1))
     assert float(metrics.loss) == float(plain.loss)
