@@ -15,7 +15,7 @@ from jax import Array
 from scaling.config import ModelConfig, ObjectiveConfig, ReplacedTokens, RunConfig, Word2VecConfig
 from scaling.models import electra, families, word2vec
 from scaling.models.families import Params
-from scaling.models.head import mean_logit_gaps, token_losses
+from scaling.models.head import chunked_losses, chunks_of, gaps_of_states, mean_logit_gaps, token_losses
 from scaling.models.inputs import States
 from scaling.objectives.build import example
 from scaling.objectives.example import Example
@@ -88,18 +88,32 @@ def losses(task: Task, params: Params, tokens: Tokens, knowledge: Knowledge) -> 
 
 def _of_predictions(task: Task, params: Params, made: Example) -> Losses:
     states = families.states(task.model, params, made.inputs)
-    logits_MV = families.logits(task.model, params, _chosen(states.x_BTD, made.places_BK))
-    targets_M, shape = made.targets_BK.reshape(-1), made.targets_BK.shape
-    smoothing = jnp.zeros(())
-    if task.smoothed:
-        smoothing = jnp.sum(mean_logit_gaps(logits_MV, targets_M).reshape(shape) * made.weights_BK)
+    nats_BK, smoothing = _nats(task, params, _chosen(states.x_BTD, made.places_BK), made)
     return Losses(
-        nats_BK=token_losses(logits_MV, targets_M).reshape(shape) * made.weights_BK,
+        nats_BK=nats_BK,
         weights_BK=made.weights_BK,
         smoothing=smoothing,
         auxiliary=states.routing.loss + _sentence_loss(task, params, states, made.next_B),
         dropped=states.routing.dropped,
     )
+
+
+def _nats(task: Task, params: Params, x_MD: Array, made: Example) -> tuple[Array, Array]:
+    """Nats of every target, weighted, (B, K), and what smoothing of strength one would add to their sum."""
+    targets_M, weights_M = made.targets_BK.reshape(-1), made.weights_BK.reshape(-1)
+    chunks, gaps_M = chunks_of(len(targets_M), task.model.vocab), jnp.zeros(())
+    # The mean of capped logits does not follow from the states: smoothed, these take the plain way.
+    if chunks > 1 and not (task.smoothed and getattr(task.model, "logit_softcap", None)):
+        read = families.readout(task.model, params, x_MD)
+        nats_M = chunked_losses(read.x_MD, read.head_VD, read.bias_V, targets_M, weights_M, read.cap, chunks)
+        if task.smoothed:
+            gaps_M = gaps_of_states(read.x_MD, read.head_VD, read.bias_V, targets_M)
+    else:
+        logits_MV = families.logits(task.model, params, x_MD)
+        nats_M = token_losses(logits_MV, targets_M) * weights_M
+        if task.smoothed:
+            gaps_M = mean_logit_gaps(logits_MV, targets_M)
+    return nats_M.reshape(made.targets_BK.shape), jnp.sum(gaps_M * weights_M)
 
 
 def _chosen(x_BTD: Array, places_BK: Array) -> Array:
