@@ -8,8 +8,9 @@ import math
 import re
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import jax
@@ -84,8 +85,8 @@ def about_the_device() -> dict[str, Any]:
     }
 
 
-def one_model(case: Case) -> Any:
-    """Found bit by bit: the step, its parts compiled alone, the kernels of a trace. A batch too large is halved."""
+def one_model(case: Case) -> Iterator[dict[str, Any]]:
+    """Found bit by bit: the step, its parts compiled alone, a trace. A batch that does not fit is halved."""
     while True:
         try:
             found, advance = training(case)
@@ -95,10 +96,10 @@ def one_model(case: Case) -> Any:
                 raise
             case = replace(case, batch=case.batch // 2)
     yield found
+    wanted = (TINY_STRETCH_SECONDS if jax.default_backend() == "cpu" else STRETCH_SECONDS) / 6
+    timed = partial(seconds_a_call, wanted=wanted)
+    yield {"parts_alone": parts_alone(case.model, case.batch, PRECISION, found["step_seconds"], _peak_flops(), timed)}
     yield {"kernels": traced(advance, found["step_seconds"])}
-    del advance  # and with it the state: the parts need its memory
-    peak = _peak_flops()
-    yield {"parts_alone": parts_alone(case.model, case.batch, PRECISION, found["step_seconds"], peak, seconds_a_call)}
 
 
 def training(case: Case) -> tuple[dict[str, Any], Callable[[int], None]]:
@@ -156,7 +157,7 @@ def about_the_program(step: Any, case: Case) -> dict[str, Any]:
     }
 
 
-def many_models(case: Case) -> Any:
+def many_models(case: Case) -> Iterator[dict[str, Any]]:
     """K models at once by `vmap`, and the same K one after another, a compiled step each.
 
     Batches and numbers lie on the device beforehand, for both: a single step
