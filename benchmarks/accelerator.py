@@ -98,7 +98,8 @@ def print_table(parts: Mapping[str, Mapping[str, Any]]) -> None:
         target = None if found.get("tiny") else TARGETS.get(name)
         if "faster" in found:
             rate = found["together"]["tokens_per_second"]
-            print(f"{name:12}{rate:14,.0f}{found['faster']:7.2f}x{target or '':>7}x  {found['models']} models at once")
+            aimed = f"{target}x" if target else ""
+            print(f"{name:12}{rate:14,.0f}{found['faster']:7.2f}x{aimed:>8}{'':7}  {found['models']} models at once")
         elif "tokens_per_second" in found:
             mfu = f"{found['mfu']:.3f}" if found["mfu"] else "?"
             shares = found.get("parts_alone", {}).get("shares", {})
