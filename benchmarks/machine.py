@@ -1,5 +1,6 @@
 """What numbers are measured on, how busy it is meanwhile, and how they are kept. Imports no JAX."""
 
+import contextlib
 import json
 import os
 import platform
@@ -12,6 +13,7 @@ from typing import Any
 
 IDLE_CORES = 0.1  # used by other programs: less than that is an idle machine
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "wandb")
+ON_NVIDIA = ("jax-cuda12-plugin", "jax-cuda13-plugin", "nvidia-cudnn-cu12", "nvidia-cudnn-cu13")
 
 
 def machine() -> dict[str, Any]:
@@ -22,9 +24,18 @@ def machine() -> dict[str, Any]:
         "cores": len(os.sched_getaffinity(0)),
         "platform": platform.platform(),
         "python": platform.python_version(),
-        "packages": {name: metadata.version(name) for name in PACKAGES},
+        "packages": versions(),
         "load_before": os.getloadavg(),
     }
+
+
+def versions() -> dict[str, str]:
+    """Of the packages that bear on speed, as far as they are installed."""
+    found = {}
+    for name in (*PACKAGES, *ON_NVIDIA):
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
+    return found
 
 
 def wait_for_idle(patience_seconds: float) -> None:

@@ -47,6 +47,17 @@ def test_planning_and_help_import_no_jax(module):
     assert done.returncode == 0, done.stderr
 
 
+HEAVY = ("pydantic", "orbax", "sentencepiece", "grain", "filelock", "wandb", "pyarrow", "tyro", "matplotlib")
+
+
+@pytest.mark.parametrize("module", ["scaling.training.many", "benchmarks.accelerator", "benchmarks.accelerator_parts"])
+def test_a_training_step_and_its_benchmark_need_jax_flax_optax_and_numpy_alone(module):
+    # A name that stands for None in sys.modules raises ImportError when it is imported.
+    code = f"import sys; sys.modules |= dict.fromkeys({HEAVY}); import {module}"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
 def test_every_package_init_is_empty_or_hands_on_names():
     for folder in (*FORBIDDEN, "launch"):
         for path in (ROOT / folder).rglob("__init__.py"):

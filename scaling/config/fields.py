@@ -1,12 +1,37 @@
-"""What all config dataclasses are made of: frozen, strict, checked, and hashed where they decide what is learned."""
+"""What all config dataclasses are made of: frozen, strict, checked, and hashed where they decide what is learned.
+
+Pydantic reads what is said here, but only where configs are read from plain
+data; a program that builds its configs itself does without it.
+"""
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any, TypeVar, Union, get_args
 
-from pydantic import ConfigDict, with_config
+T = TypeVar("T")
 
 frozen = dataclass(frozen=True, kw_only=True)
-strict = with_config(ConfigDict(extra="forbid"))
+
+
+def strict(kind: type[T]) -> type[T]:
+    """Unknown fields are refused where a config is read: what `pydantic.with_config` notes on a class."""
+    kind.__pydantic_config__ = {"extra": "forbid"}
+    return kind
+
+
+@dataclass(frozen=True)
+class ToldApartByKind:
+    """Of a union whose members have a field `kind`: it says which is meant. Where it is missing, `default` is."""
+
+    default: str
+
+    def __get_pydantic_core_schema__(self, union: Any, handler: Any) -> Any:
+        from pydantic import Discriminator, Tag
+
+        members = tuple(Annotated[member, Tag(self.kind_of(member))] for member in get_args(union))
+        return handler.generate_schema(Annotated[Union[members], Discriminator(self.kind_of)])  # noqa: UP007
+
+    def kind_of(self, value: Any) -> str:
+        return value.get("kind", self.default) if isinstance(value, dict) else getattr(value, "kind", self.default)
 
 
 def require(condition: bool, found: str, mend: str) -> None:

@@ -4,9 +4,10 @@ import hashlib
 import json
 from dataclasses import MISSING, fields, is_dataclass
 from functools import cache
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from pydantic import TypeAdapter, ValidationError
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
 
 T = TypeVar("T")
 
@@ -20,6 +21,8 @@ def to_dict(config: Any) -> dict[str, Any]:
 
 def from_dict(kind: type[T], values: dict[str, Any], where: str) -> T:
     """The config that `to_dict` wrote, validated; `where` names the file for the error."""
+    from pydantic import ValidationError
+
     try:
         return _adapter(kind).validate_python(values)
     except ValidationError as error:
@@ -69,5 +72,7 @@ def run_id(run: Any) -> str:
 
 
 @cache
-def _adapter(kind: type) -> TypeAdapter:
+def _adapter(kind: type) -> "TypeAdapter":
+    from pydantic import TypeAdapter
+
     return TypeAdapter(kind)

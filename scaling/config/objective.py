@@ -2,9 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Tag
-
-from scaling.config.fields import frozen, require, require_positive, strict, tag
+from scaling.config.fields import ToldApartByKind, frozen, require, require_positive, strict, tag
 
 # Special tokens follow the tokenizer's own, in this order; sentinels follow these.
 SPECIALS = ("start", "end", "mask", "class", "separator", "regular", "extreme", "sequential")
@@ -137,20 +135,9 @@ class SkipGram:
         require_positive(self, "window", "negatives")
 
 
-def _kind(value: Any) -> str:
-    return value.get("kind", "next_token") if isinstance(value, dict) else value.kind
-
-
 ObjectiveConfig = Annotated[
-    Annotated[NextToken, Tag("next_token")]
-    | Annotated[Prefix, Tag("prefix")]
-    | Annotated[Masked, Tag("masked")]
-    | Annotated[SpanCorruption, Tag("span_corruption")]
-    | Annotated[MixtureOfDenoisers, Tag("ul2")]
-    | Annotated[Denoising, Tag("denoising")]
-    | Annotated[ReplacedTokens, Tag("replaced_tokens")]
-    | Annotated[SkipGram, Tag("skip_gram")],
-    Discriminator(_kind),
+    NextToken | Prefix | Masked | SpanCorruption | MixtureOfDenoisers | Denoising | ReplacedTokens | SkipGram,
+    ToldApartByKind("next_token"),
 ]
 
 

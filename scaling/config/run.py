@@ -2,27 +2,16 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Tag
-
 from scaling.config.baselines import NgramConfig, RecurrentConfig, Word2VecConfig
 from scaling.config.data import DataConfig
-from scaling.config.fields import frozen, require, strict
+from scaling.config.fields import ToldApartByKind, frozen, require, strict
 from scaling.config.identity import run_id
 from scaling.config.lengths import Lengths, lengths
 from scaling.config.objective import NextToken, ObjectiveConfig
 from scaling.config.transformer import TransformerConfig
 
-
-def _kind(value: Any) -> str:
-    return value.get("kind", "transformer") if isinstance(value, dict) else getattr(value, "kind", "transformer")
-
-
 ModelConfig = Annotated[
-    Annotated[TransformerConfig, Tag("transformer")]
-    | Annotated[RecurrentConfig, Tag("recurrent")]
-    | Annotated[NgramConfig, Tag("ngram")]
-    | Annotated[Word2VecConfig, Tag("word2vec")],
-    Discriminator(_kind),
+    TransformerConfig | RecurrentConfig | NgramConfig | Word2VecConfig, ToldApartByKind("transformer")
 ]
 
 

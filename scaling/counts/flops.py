@@ -9,9 +9,8 @@ objective may read the tokens of its text twice, or predict only some of them.
 from dataclasses import dataclass, fields
 from functools import cache
 
-from pydantic import ConfigDict, with_config
-
 from scaling.config import ModelConfig, ObjectiveConfig, lengths
+from scaling.config.fields import strict
 from scaling.counts.parameters import NEXT_TOKEN
 from scaling.counts.sides import Causal
 from scaling.counts.work import work
@@ -19,7 +18,7 @@ from scaling.counts.work import work
 TRAIN_PASSES = 3  # one forward, and a backward worth two
 
 
-@with_config(ConfigDict(extra="forbid"))
+@strict
 @dataclass(frozen=True, kw_only=True)
 class Flops:
     """Training FLOPs (forward and backward) under each convention; a multiply-add is 2."""

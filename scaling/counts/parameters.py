@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from functools import cache
 from typing import NamedTuple
 
-from pydantic import ConfigDict, with_config
-
 from scaling.config import (
     ModelConfig,
     NextToken,
@@ -17,13 +15,14 @@ from scaling.config import (
     TransformerConfig,
     Word2VecConfig,
 )
+from scaling.config.fields import strict
 from scaling.config.generator import generator
 from scaling.counts import recurrent, weights
 
 NEXT_TOKEN = NextToken()
 
 
-@with_config(ConfigDict(extra="forbid"))
+@strict
 @dataclass(frozen=True, kw_only=True)
 class Params:
     """Parameters of a model, counted by part."""

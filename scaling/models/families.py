@@ -4,7 +4,7 @@ Letters: B batch, T position, M tokens, D width, V vocabulary.
 """
 
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,10 +15,20 @@ from scaling.config import ModelConfig, RecurrentConfig, TransformerConfig
 from scaling.models import recurrent
 from scaling.models.head import unembed
 from scaling.models.inputs import Inputs, States
+from scaling.models.parametrisation import logit_scale
 from scaling.models.transformer import Transformer
 from scaling.parallel.layout import ALONE, Layout
 
 Params = dict[str, Any]  # nested, as the modules are
+
+
+class Readout(NamedTuple):
+    """What logits are made of: softcapped(x @ head^T + bias, cap)."""
+
+    x_MD: Array  # states, transformed and scaled
+    head_VD: Array
+    bias_V: Array | None
+    cap: float | None
 
 
 def init(model: ModelConfig, seed: Array | int) -> Params:
@@ -41,6 +51,18 @@ def logits(model: ModelConfig, params: Params, x_MD: Array) -> Array:
     if isinstance(model, RecurrentConfig):
         return unembed(x_MD, params["embedding"] if model.tied else params["head"])
     return nnx.merge(_graph(model), params).logits(x_MD)
+
+
+def readout(model: ModelConfig, params: Params, x_MD: Array) -> Readout:
+    """What `logits` multiplies."""
+    if isinstance(model, RecurrentConfig):
+        return Readout(x_MD, params["embedding"] if model.tied else params["head"], None, None)
+    if model.head_transform:
+        x_MD = nnx.merge(_graph(model), params).head_transform(x_MD)
+    scale = logit_scale(model)
+    x_MD = x_MD if scale == 1.0 else x_MD * scale
+    head_VD = params["embedding"] if model.tied else params["head"]
+    return Readout(x_MD, head_VD, params.get("head_bias"), model.logit_softcap)
 
 
 def sentence_logits(model: TransformerConfig, params: Params, x_BTD: Array) -> Array:

@@ -3,6 +3,10 @@
 Letters: M tokens of the batch (batch times positions), D width, F MLP width.
 """
 
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
@@ -12,6 +16,17 @@ from scaling.config import TransformerConfig
 from scaling.models.parametrisation import Role, std
 from scaling.parallel.collectives import gather_rows, scatter_rows
 from scaling.parallel.layout import ALONE, Layout
+
+
+def recomputed(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`function`, of which an accelerator keeps the arguments alone and computes the steps again on the way back.
+
+    For elementwise work: of a norm and an activation autodiff keeps each step,
+    some in float32: half of all that a block keeps. Writing and reading them
+    takes longer than computing them. On CPU it does not.
+    """
+    # The backward pass of a scan is a loop of its own: there is nothing that it could share with the forward one.
+    return function if jax.default_backend() == "cpu" else jax.checkpoint(function, prevent_cse=False)
 
 
 class Norm(nnx.Module):
@@ -24,12 +39,17 @@ class Norm(nnx.Module):
         self.eps = eps
 
     def __call__(self, x: Array) -> Array:
-        wide = x.astype(jnp.float32)
-        if self.centered:
-            wide = wide - jnp.mean(wide, axis=-1, keepdims=True)
-        wide = wide * jax.lax.rsqrt(jnp.mean(jnp.square(wide), axis=-1, keepdims=True) + self.eps)
-        out = wide.astype(x.dtype) * self.scale[...]
-        return out if self.bias is None else out + self.bias[...]
+        bias = None if self.bias is None else self.bias[...]
+        return recomputed(partial(_normalised, self.centered, self.eps))(x, self.scale[...], bias)
+
+
+def _normalised(centered: bool, eps: float, x: Array, scale: Array, bias: Array | None) -> Array:
+    wide = x.astype(jnp.float32)
+    if centered:
+        wide = wide - jnp.mean(wide, axis=-1, keepdims=True)
+    wide = wide * jax.lax.rsqrt(jnp.mean(jnp.square(wide), axis=-1, keepdims=True) + eps)
+    out = wide.astype(x.dtype) * scale
+    return out if bias is None else out + bias
 
 
 def block_norm(model: TransformerConfig) -> Norm:
@@ -83,4 +103,4 @@ class MLP(nnx.Module):
     def __call__(self, x_MD: Array, layout: Layout = ALONE) -> Array:
         x_MD = gather_rows(x_MD, layout)
         gate_MF = None if self.gate is None else self.gate(x_MD)
-        return summed(self.down, activate(self.model, self.up(x_MD), gate_MF), layout)
+        return summed(self.down, recomputed(partial(activate, self.model))(self.up(x_MD), gate_MF), layout)

@@ -6,6 +6,7 @@ function of the window and one key a row.
 Letters: B sequences, T positions, W tokens of a window, K predicted tokens, M = B K, D width.
 """
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -15,13 +16,21 @@ from jax import Array
 from scaling.config import ModelConfig, ObjectiveConfig, ReplacedTokens, RunConfig, Word2VecConfig
 from scaling.models import electra, families, word2vec
 from scaling.models.families import Params
-from scaling.models.head import mean_logit_gaps, shared_mean_logit_gaps, shared_token_losses, token_losses
-from scaling.models.inputs import States
+from scaling.models.head import (
+    chunked_losses,
+    chunks_of,
+    gaps_of_states,
+    mean_logit_gaps,
+    shared_mean_logit_gaps,
+    shared_token_losses,
+    token_losses,
+)
 from scaling.objectives.build import example
 from scaling.objectives.example import Example
 from scaling.objectives.marks import Marks
+from scaling.parallel.collectives import mean
 from scaling.parallel.context import my_part, whole
-from scaling.parallel.layout import ALONE, Layout
+from scaling.parallel.layout import ALONE, BATCH_AXES, Layout
 from scaling.parallel.weights import gathered
 
 
@@ -97,22 +106,13 @@ def _of_predictions(task: Task, params: Params, made: Example, layout: Layout) -
     in_place = made.places_BK.shape[1] == made.inputs.tokens_BT.shape[1]
     made = _of_my_context(made, in_place, layout)
     states = families.states(task.model, params, made.inputs, layout)
-    x_MD = _chosen(states.x_BTD if in_place else whole(states.x_BTD, layout), made.places_BK, in_place)
-    logits_MV = families.logits(task.model, params, x_MD)
-    targets_M, shape = made.targets_BK.reshape(-1), made.targets_BK.shape
-    shared = layout.ways("pipe", "tensor") > 1
-    nats_M = shared_token_losses(logits_MV, targets_M, layout) if shared else token_losses(logits_MV, targets_M)
-    smoothing = jnp.zeros(())
-    if task.smoothed:
-        gaps_M = (
-            shared_mean_logit_gaps(logits_MV, targets_M, layout) if shared else mean_logit_gaps(logits_MV, targets_M)
-        )
-        smoothing = jnp.sum(gaps_M.reshape(shape) * made.weights_BK)
+    x_BTD = states.x_BTD if in_place else whole(states.x_BTD, layout)
+    nats_BK, smoothing = _nats(task, params, _chosen(x_BTD, made.places_BK, in_place), made, layout)
     return Losses(
-        nats_BK=nats_M.reshape(shape) * made.weights_BK,
+        nats_BK=nats_BK,
         weights_BK=made.weights_BK,
         smoothing=smoothing,
-        auxiliary=states.routing.loss + _sentence_loss(task, params, states, made.next_B),
+        auxiliary=states.routing.loss + _sentence_loss(task, params, x_BTD, made.next_B, layout),
         dropped=states.routing.dropped,
         copies=layout.ways("pipe", "tensor") * (1 if in_place else layout.context),
         is_part=in_place,
@@ -137,6 +137,28 @@ def _of_my_context(made: Example, in_place: bool, layout: Layout) -> Example:
     return made._replace(inputs=inputs, targets_BK=mine(made.targets_BK), weights_BK=mine(made.weights_BK))
 
 
+def _nats(task: Task, params: Params, x_MD: Array, made: Example, layout: Layout) -> tuple[Array, Array]:
+    """Nats of every target, weighted, (B, K), and what smoothing of strength one would add to their sum."""
+    targets_M, weights_M = made.targets_BK.reshape(-1), made.weights_BK.reshape(-1)
+    chunks, gaps_M = chunks_of(len(targets_M), task.model.vocab), jnp.zeros(())
+    shared = layout.ways("pipe", "tensor") > 1
+    # The mean of capped logits does not follow from the states: smoothed, these take the plain way.
+    if chunks > 1 and not shared and not (task.smoothed and getattr(task.model, "logit_softcap", None)):
+        read = families.readout(task.model, params, x_MD)
+        nats_M = chunked_losses(read.x_MD, read.head_VD, read.bias_V, targets_M, weights_M, read.cap, chunks)
+        if task.smoothed:
+            gaps_M = gaps_of_states(read.x_MD, read.head_VD, read.bias_V, targets_M)
+    else:
+        logits_MV = families.logits(task.model, params, x_MD)
+        nats_of, gaps_of = (token_losses, mean_logit_gaps)
+        if shared:
+            nats_of, gaps_of = (partial(way, layout=layout) for way in (shared_token_losses, shared_mean_logit_gaps))
+        nats_M = nats_of(logits_MV, targets_M) * weights_M
+        if task.smoothed:
+            gaps_M = gaps_of(logits_MV, targets_M)
+    return nats_M.reshape(made.targets_BK.shape), jnp.sum(gaps_M * weights_M)
+
+
 def _chosen(x_BTD: Array, places_BK: Array, in_place: bool) -> Array:
     """The states that predict the targets, (M, D). in_place: every position predicts a target, in order."""
     if in_place:
@@ -144,12 +166,12 @@ def _chosen(x_BTD: Array, places_BK: Array, in_place: bool) -> Array:
     return jnp.take_along_axis(x_BTD, places_BK[..., None], axis=1).reshape(-1, x_BTD.shape[-1])
 
 
-def _sentence_loss(task: Task, params: Params, states: States, next_B: Array | None) -> Array:
-    """Mean nats of telling next texts from others; 0 without them."""
+def _sentence_loss(task: Task, params: Params, x_BTD: Array, next_B: Array | None, layout: Layout) -> Array:
+    """Mean nats of telling next texts from others, over all devices; 0 without them."""
     if next_B is None:
         return jnp.zeros(())
-    logits_B2 = families.sentence_logits(task.model, params, states.x_BTD)
-    return jnp.mean(token_losses(logits_B2, 1 - next_B.astype(jnp.int32)))
+    logits_B2 = families.sentence_logits(task.model, params, x_BTD)
+    return mean(jnp.mean(token_losses(logits_B2, 1 - next_B.astype(jnp.int32))), BATCH_AXES, layout)
 
 
 def _of_word_vectors(task: Task, params: Params, tokens: Tokens, keys_B: Array, knowledge: Knowledge) -> Losses:

@@ -19,7 +19,7 @@ from scaling.config import (
     lengths,
 )
 from scaling.counts import train_flops
-from scaling.models import families
+from scaling.models import families, head
 from scaling.models.head import token_losses
 from scaling.models.inputs import Inputs
 from scaling.parallel.layout import ALONE, Layout
@@ -185,3 +185,23 @@ def test_smoothed_targets_are_learned_and_the_loss_stays_unsmoothed():
     # float32 sums of 64 tokens over a vocabulary of 260.
     assert float(metrics.grad_norm) == pytest.approx(float(optax.tree.norm(grads)), rel=1e-4)
     assert found is not None
+
+
+@pytest.mark.parametrize("changes", [{}, {"logit_softcap": 2.0, "tied": False}], ids=["plain", "capped"])
+@pytest.mark.parametrize("smoothed", [False, True], ids=["", "smoothed"])
+def test_a_loss_that_is_computed_in_parts_learns_the_same(monkeypatch, changes, smoothed):
+    task = TASK._replace(model=replace(MODEL, **changes), smoothed=smoothed)
+    numbers = NUMBERS._replace(label_smoothing=0.1 * smoothed)
+
+    def stepped():
+        step = jax.jit(partial(train_step, task, "float32", Layout(microbatches=2)))  # traced anew
+        return step(compiled_init(task)(0), batch_of(task, 4), Knowledge(), numbers)
+
+    whole, at_once = stepped()
+    monkeypatch.setattr(head, "LOGITS_AT_ONCE", 10 * MODEL.vocab)
+    parts, in_parts = stepped()
+    assert float(in_parts.loss) == pytest.approx(float(at_once.loss), rel=1e-6)
+    # float32 sums of 64 tokens over a vocabulary of 260, in another order.
+    assert float(in_parts.grad_norm) == pytest.approx(float(at_once.grad_norm), rel=1e-5)
+    # The first Adam step divides a gradient by its own size: where it is rounding noise, so is the update.
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-4), parts.params, whole.params)
