@@ -20,13 +20,13 @@ class Pattern(NamedTuple):
     window: int | None = None  # keys less than so many tokens back are seen; and, unless causal, ahead
     softcap: float | None = None  # scores -> cap * tanh(scores / cap)
 
-    def static_allowed(self, queries_T1: np.ndarray, keys_S: np.ndarray) -> np.ndarray:
-        """Whether a query may see a key, (T, S), as far as their positions say."""
+    def static_allowed(self, queries_T1: np.ndarray | Array, keys_S: np.ndarray | Array) -> np.ndarray | Array:
+        """Whether a query may see a key, (T, S), as far as their positions say; positions may be traced."""
         allowed_TS = np.ones(np.broadcast_shapes(queries_T1.shape, keys_S.shape), bool)
         if self.causal:
-            allowed_TS &= keys_S <= queries_T1
+            allowed_TS = allowed_TS & (keys_S <= queries_T1)
         if self.window is not None:
-            allowed_TS &= np.abs(queries_T1 - keys_S) < self.window
+            allowed_TS = allowed_TS & (abs(queries_T1 - keys_S) < self.window)
         return allowed_TS
 
 
