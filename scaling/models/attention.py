@@ -8,15 +8,19 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax import Array
+from jax.tree_util import Partial
 
 from scaling.config import TransformerConfig
 from scaling.models.attention_cpu import FORBIDDEN, attend_cpu
+from scaling.models.attention_ring import ring_attend
 from scaling.models.layers import Norm, linear, summed
 from scaling.models.parametrisation import attention_scale
 from scaling.models.positions import rotate, rotate_at
 from scaling.models.sight import EVERYTHING, Pattern, Sight, full_mask
 from scaling.parallel.collectives import gather_rows
 from scaling.parallel.layout import ALONE, Layout
+
+Bias = Array | Partial
 
 
 def attend(
@@ -102,7 +106,7 @@ class Attention(nnx.Module):
         positions: int,
         pattern: Pattern,
         sight: Sight,
-        bias_NTS: Array | None,
+        bias: Bias | None,
         source: tuple[Array, int] | None = None,
         layout: Layout = ALONE,
         place_T: Array | None = None,
@@ -111,6 +115,7 @@ class Attention(nnx.Module):
 
         source: states (B S, D) that keys and values are made of, and S; None: of x_MD itself.
         place_T: where the tokens stand in their sequence, if that is not 0, 1, 2, ...
+        bias: what is added to the scores, (N, T, T); of parts of sequences, a function of places.
         """
         model, size = self.model, self.model.head_dim
         x_MD = gather_rows(x_MD, layout)
@@ -129,7 +134,12 @@ class Attention(nnx.Module):
                 q_BTNH, k_BSKH = rotate(q_BTNH, *turn), rotate(k_BSKH, *turn)
             else:
                 q_BTNH, k_BSKH = rotate_at(q_BTNH, place_T, *turn), rotate_at(k_BSKH, place_T, *turn)
-        mixed_BTNH = attend(q_BTNH, k_BSKH, v_BSKH, pattern, sight, scale=attention_scale(model), bias_NTS=bias_NTS)
+        scale = attention_scale(model)
+        if layout.context == 1:
+            mixed_BTNH = attend(q_BTNH, k_BSKH, v_BSKH, pattern, sight, scale=scale, bias_NTS=bias)
+        else:
+            ring = {"axis": "context", "shards": layout.context, "scale": scale, "bias_of": bias}
+            mixed_BTNH = ring_attend(q_BTNH, k_BSKH, v_BSKH, pattern, sight, **ring)
         return summed(self.out, mixed_BTNH.reshape(x_MD.shape[0], -1), layout)
 
 

@@ -1,6 +1,7 @@
 """Where a token stands: rotary and sinusoidal positions, T5's relative buckets, ALiBi's slopes.
 
-Letters: T query positions, S key positions, N heads, H head size, D width.
+Letters: T query positions, S key positions, N heads, H head size, D width; where tokens stand anywhere in a sequence,
+Q queries and C keys, L distances, R buckets.
 """
 
 import math
@@ -10,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.tree_util import Partial
 
 from scaling.config import RopeScaling
 
@@ -126,6 +128,28 @@ def alibi_slopes(heads: int) -> np.ndarray:
     slopes = 2.0 ** (-8.0 * np.arange(1, power + 1) / power)
     between = 2.0 ** (-4.0 * np.arange(1, 2 * (heads - power), 2) / power)
     return np.concatenate([slopes, between]).astype(np.float32)
+
+
+def relative_bias_of(bias_RN: Array, length: int, *, distance: int, both_ways: bool) -> Partial:
+    """`positions.relative_bias` as a function of places (Q,) and (C,) below `length`, (N, Q, C)."""
+    ahead_L = np.arange(1 - length, length)
+    bucket_L = relative_buckets(ahead_L, buckets=bias_RN.shape[0], distance=distance, both_ways=both_ways)
+
+    def bias(bias_RN: Array, queries_Q: Array, keys_C: Array) -> Array:
+        # Looked up by distance and not by bucket: a table that XLA keeps whole, instead of Q times C buckets.
+        return bias_RN[bucket_L].T[:, keys_C - queries_Q[:, None] + length - 1]
+
+    return Partial(bias, bias_RN)
+
+
+def alibi_of(slopes_N: Array | np.ndarray) -> Partial:
+    """`positions.alibi` as a function of places (Q,) and (C,), (N, Q, C); slopes of the heads at hand."""
+
+    def bias(slopes_N: Array, queries_Q: Array, keys_C: Array) -> Array:
+        distance_QC = jnp.abs(keys_C - queries_Q[:, None]).astype(jnp.float32)
+        return -slopes_N[:, None, None] * distance_QC
+
+    return Partial(bias, slopes_N)
 
 
 def _by_distance(values_NL: Array) -> Array:

@@ -23,12 +23,12 @@ from jax import Array
 
 from scaling.config import TransformerConfig
 from scaling.config.transformer import Kind
-from scaling.models.attention import Attention
+from scaling.models.attention import Attention, Bias
 from scaling.models.inputs import Routing, no_routing
 from scaling.models.layers import MLP, Norm, block_norm, table
 from scaling.models.moe import MoE
 from scaling.models.parametrisation import branch_scale
-from scaling.models.positions import alibi, relative_bias, sinusoids
+from scaling.models.positions import alibi, alibi_of, alibi_slopes, relative_bias, relative_bias_of, sinusoids
 from scaling.models.sight import Pattern, Sight
 from scaling.parallel.collectives import my_rows, place, total
 from scaling.parallel.layout import ALONE, Layout
@@ -50,7 +50,7 @@ class Surroundings(NamedTuple):
     positions: int
     causal: bool
     sight: Sight
-    bias_NTS: Array | None
+    bias: Bias | None
     source: Source | None
     layout: Layout
     place_T: Array | None  # where tokens stand, if not at 0, 1, 2, ...
@@ -86,7 +86,7 @@ class Block(nnx.Module):
                 around.positions,
                 pattern,
                 around.sight,
-                around.bias_NTS,
+                around.bias,
                 layout=around.layout,
                 place_T=around.place_T,
             )
@@ -148,8 +148,8 @@ class Stack(nnx.Module):
 
         blocks: layers to use in place of its own. place_T: see `Surroundings`.
         """
-        bias_NTS = self._bias(positions, layout)
-        around = Surroundings(positions, self.causal, sight, bias_NTS, source, layout, place_T)
+        bias = self._bias(positions, layout)
+        around = Surroundings(positions, self.causal, sight, bias, source, layout, place_T)
         x_MD = each_part(partial(self._placed, around=around), layout)(x_MD)
         x_MD, routing = _through(self.blocks if blocks is None else blocks, x_MD, around)
         return x_MD if self.final_norm is None else self.final_norm(x_MD), routing
@@ -169,16 +169,22 @@ class Stack(nnx.Module):
             x_MD = x_MD + rows(jnp.asarray(sinusoids(whole, self.model.dim), x_MD.dtype))
         return x_MD if self.embedding_norm is None else self.embedding_norm(x_MD)
 
-    def _bias(self, positions: int, layout: Layout) -> Array | None:
-        """What is added to every layer's scores, (N, T, T), for this device's heads."""
+    def _bias(self, positions: int, layout: Layout) -> Bias | None:
+        """What is added to every layer's scores, for this device's heads."""
+        whole = positions * layout.context
         if self.relative_bias is not None:
-            distance = self.model.position_distance
-            return relative_bias(self.relative_bias[...], positions, distance=distance, both_ways=not self.causal)
+            way = {"distance": self.model.position_distance, "both_ways": not self.causal}
+            if layout.context > 1:
+                return relative_bias_of(self.relative_bias[...], whole, **way)
+            return relative_bias(self.relative_bias[...], whole, **way)
         if self.model.positions != "alibi":
             return None
         heads = self.model.heads // layout.tensor
         first = place(("tensor",), layout) * heads
-        return jax.lax.dynamic_slice_in_dim(alibi(self.model.heads, positions), first, heads)
+        if layout.context > 1:
+            slopes_N = jnp.asarray(alibi_slopes(self.model.heads))
+            return alibi_of(jax.lax.dynamic_slice_in_dim(slopes_N, first, heads))
+        return jax.lax.dynamic_slice_in_dim(alibi(self.model.heads, whole), first, heads)
 
 
 def _blocks(model: TransformerConfig, rngs: nnx.Rngs, layers: int, cross: bool) -> nnx.Dict:

@@ -11,10 +11,9 @@ from jax.sharding import AxisType
 from jax.sharding import PartitionSpec as P
 
 from scaling.models.attention import attend_plainly
-from scaling.models.positions import alibi, alibi_slopes, relative_bias
+from scaling.models.attention_ring import my_positions, ring_attend
+from scaling.models.positions import alibi, alibi_of, alibi_slopes, relative_bias, relative_bias_of
 from scaling.models.sight import EVERYTHING, Pattern, Sight
-from scaling.parallel.bias import alibi_of, relative_bias_of
-from scaling.parallel.ring import my_positions, ring_attend
 from scaling.parallel.zigzag import unzigzag, zigzag
 
 AXES = ("data", "fsdp", "tensor", "pipe", "expert", "context")
