@@ -61,7 +61,7 @@ class Family:
     model: TransformerConfig | RecurrentConfig
     objective: ObjectiveConfig = NextToken()
     peer: str  # model_type of transformers, or "lstm"
-    target: float | None = 1.0  # our tokens/s over the peer's
+    target: float = 1.0  # our tokens/s over the peer's
     steps: int = 5  # of one timed stretch: two to four seconds
 
 
@@ -88,19 +88,22 @@ def families(vocab: int, dim: int, layers: int, heads: int, context: int) -> dic
         "mixtral": Family(
             model=TransformerConfig(**size | {"layers": layers * 2 // 3}, tied=False, moe=experts),
             peer="mixtral",
-            target=None,
         ),
-        "lstm": Family(
-            model=RecurrentConfig(vocab=vocab, dim=dim, layers=layers // 3, context=context),
-            peer="lstm",
-            target=2.0,
-            steps=15,
-        ),
+        "lstm": lstm(vocab, dim, layers // 3, context, steps=15),
     }
 
 
+def lstm(vocab: int, dim: int, layers: int, context: int, steps: int) -> Family:
+    model = RecurrentConfig(vocab=vocab, dim=dim, layers=layers, context=context)
+    return Family(model=model, peer="lstm", target=2.0, steps=steps)
+
+
+SMALL_LSTMS = {  # as large as studies on a CPU train
+    "lstm_128": lstm(vocab=512, dim=128, layers=2, context=128, steps=40),
+    "lstm_64": lstm(vocab=512, dim=64, layers=2, context=128, steps=80),
+}
 SIZES = {
-    "cpu": families(vocab=2048, dim=256, layers=6, heads=8, context=128),
+    "cpu": families(vocab=2048, dim=256, layers=6, heads=8, context=128) | SMALL_LSTMS,
     "gpu": families(vocab=32_768, dim=1024, layers=12, heads=16, context=1024),
 }
 
@@ -109,13 +112,19 @@ def main() -> None:
     options = _options()
     if options.measure or options.memory:
         return print(json.dumps(_child(options)))
-    before = machine()
     found = {}
-    for name in options.families:
-        found[name] = on_gpu(name, options) if options.device == "gpu" else beside_the_peer(name, options)
-        print_family(name, found[name])
-    result = {"machine": before, "load_after": os.getloadavg(), "command": command(), "batch": BATCH}
-    save({**result, "device": options.device, "families": found}, options.out)
+    for name in options.families or SIZES[options.device]:
+        before = machine()
+        family = on_gpu(name, options) if options.device == "gpu" else beside_the_peer(name, options)
+        print_family(name, family)
+        about = {"machine": before, "load_after": os.getloadavg(), "command": command(), "device": options.device}
+        found[name] = {**about, "batch": BATCH, **family}
+    save({"families": _kept(options.out) | found}, options.out)
+
+
+def _kept(path: Path | None) -> dict[str, Any]:
+    """The families that an earlier call wrote: each says itself what it was measured on."""
+    return json.loads(path.read_text(encoding="utf-8"))["families"] if path and path.exists() else {}
 
 
 def beside_the_peer(name: str, options: argparse.Namespace) -> dict[str, Any]:
@@ -229,15 +238,20 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--torch-python", help="interpreter with torch and transformers; without it ours is measured alone"
     )
-    parser.add_argument("--families", nargs="+", choices=SIZES["cpu"], default=list(SIZES["cpu"]))
+    parser.add_argument("--families", nargs="+", choices=SIZES["cpu"], help="default: all of the device")
     parser.add_argument("--device", choices=SIZES, default="cpu")
     parser.add_argument("--root", type=Path, default=Path("."), help="folder with the cache of compiled programs")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--wait-seconds", type=float, default=60.0, help="at most, for an idle machine, a measurement")
-    parser.add_argument("--out", type=Path, help="file for the result, JSON")
+    parser.add_argument("--out", type=Path, help="file for the result, JSON; other families in it are kept")
     parser.add_argument("--measure", choices=SIZES["cpu"], help=argparse.SUPPRESS)
     parser.add_argument("--memory", choices=SIZES["cpu"], help=argparse.SUPPRESS)
-    return parser.parse_args()
+    options = parser.parse_args()
+    if absent := sorted(set(options.families or ()) - SIZES[options.device].keys()):
+        parser.error(
+            f"--families {absent}: not measured on {options.device}, which has {', '.join(SIZES[options.device])}"
+        )
+    return options
 
 
 if __name__ == "__main__":

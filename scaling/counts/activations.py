@@ -40,7 +40,7 @@ WIDTHS: dict[Precision, int] = {"float32": 4, "bfloat16": 2}
 QUERIES = 64  # that `models.attention_cpu` computes together; two blocks at least
 LARGEST_VISIT_BLOCK = 64  # rows that `models.grouped` multiplies together on a CPU
 # Vectors of an MLP's width that are kept: on a CPU every step of the activation, else what products and gate read.
-STEPS_CPU = {"swiglu": 5, "geglu": 5, "gelu": 3, "gelu_exact": 4, "relu": 2}
+STEPS_CPU = {"swiglu": 5, "geglu": 5, "gelu": 3, "gelu_exact": 3, "relu": 2}
 
 
 class Block(NamedTuple):
