@@ -13,7 +13,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import jax
-import numpy as np
 from filelock import FileLock, Timeout
 
 from scaling.config import NgramConfig, Placement, RunConfig, run_id
@@ -135,15 +134,16 @@ def _devices() -> int:
 
 def _start(run: RunConfig, runs: Path, checkpoints: Checkpoints) -> tuple[TrainState, Progress]:
     """The state to go on from: this run's last checkpoint, else its trunk's, else a fresh one."""
-    like = _empty_state(run)
+    like = state_shapes(run)
     if own := checkpoints.latest(like):
         state, progress = own
         return state, replace(progress, attempts=progress.attempts + 1)
     if run.trunk is not None:
         directory = RunDirectory(runs / run.trunk.run_id)
+        if directory.checkpoints.is_dir():
+            _check_same_path(read_config(directory), run)
         found = restore(directory.checkpoints, like, at_most=run.trunk.tokens // run.batch_tokens)
         if found is not None:
-            _check_same_path(read_config(directory), run)
             state, progress = found
             return state, Progress(
                 step=progress.step,
@@ -196,10 +196,9 @@ def warmed_step(run: RunConfig, feed: Feed, layout: Layout = ALONE) -> Callable:
     return step
 
 
-def _empty_state(run: RunConfig) -> TrainState:
-    """Zeros in the structure of a train state, on the host: what a checkpoint is read into."""
-    shapes = jax.eval_shape(compiled_init(task_of(run)), 0)
-    return jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
+def state_shapes(run: RunConfig) -> TrainState:
+    """The leaves of a run's train state as shapes: what a checkpoint is read into."""
+    return jax.eval_shape(compiled_init(task_of(run)), 0)
 
 
 def _check_same_path(trunk: RunConfig, run: RunConfig) -> None:
