@@ -37,7 +37,10 @@ class Progress:
     first_loss: float | None = None  # of the path's first step
     smooth_loss: float | None = None  # running mean of the last steps' losses
     loss_bearing: int = 0  # targets so far
-    device_seconds: float = 0.0
+    skipped: int = 0  # steps whose update was not taken, so far
+    skips_in_row: int = 0  # of them, up to this step
+    device_seconds: float = 0.0  # of this run's own steps
+    useful_seconds: float = 0.0  # of them, those whose update was taken
     wall_seconds: float = 0.0
     started_from_step: int = 0
     attempts: int = 1

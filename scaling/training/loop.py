@@ -5,6 +5,7 @@ device never waits for the host. A run may be killed at any moment: started
 again, it goes on from its last checkpoint and gives the same losses.
 """
 
+import math
 import os
 import threading
 import time
@@ -94,6 +95,8 @@ def _attempt(
         logbook.close({"status": "interrupted"})
         return None
     heldout = evaluate(run, store, feed, state.params) if status == "finished" else None
+    if heldout is not None and not math.isfinite(heldout.loss):  # its last steps were skipped, too few to tell
+        status, message, heldout = "diverged", f"held-out loss {heldout.loss} after the last step", None
     logbook.close({"status": status, "heldout_loss": heldout.loss if heldout else None})
     checkpoints.wait()
     compact(directory.live_curve, directory.curve)
@@ -110,6 +113,8 @@ def _attempt(
         tokens=Tokens(seen=seen, loss_bearing=logbook.progress.loss_bearing, unique=unique, epochs=epochs),
         started_from_tokens=progress.started_from_step * run.batch_tokens,
         device_seconds=logbook.progress.device_seconds,
+        useful_seconds=logbook.progress.useful_seconds,
+        skipped_steps=logbook.progress.skipped,
         wall_seconds=logbook.wall_seconds(),
         attempts=progress.attempts,
         made_with=provenance(device.device_kind, _devices()),
@@ -149,6 +154,8 @@ def _start(run: RunConfig, runs: Path, checkpoints: Checkpoints) -> tuple[TrainS
                 step=progress.step,
                 first_loss=progress.first_loss,
                 smooth_loss=progress.smooth_loss,
+                skipped=progress.skipped,
+                skips_in_row=progress.skips_in_row,
                 loss_bearing=progress.loss_bearing,
                 started_from_step=progress.step,
             )
