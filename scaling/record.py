@@ -143,6 +143,10 @@ class RunDirectory:
         return self.path / "checkpoints"
 
     @property
+    def profile(self) -> Path:
+        return self.path / "profile"
+
+    @property
     def log(self) -> Path:
         return self.path / "log.txt"
 

@@ -32,6 +32,7 @@ from scaling.training.logbook import Diverged, Live, Logbook
 from scaling.training.losses import task_of
 from scaling.training.schedules import cooldown_start, rate
 from scaling.training.step import TrainState, compiled_init, compiled_step, hyper
+from scaling.training.trace import traced
 
 
 class RunHeld(Exception):
@@ -88,7 +89,8 @@ def _attempt(
     logbook = Logbook(run, directory, placement, progress, report, opened)
     status, message = "finished", ""
     try:
-        state = _follow(run, feed, placement, keep, checkpoints, logbook, state, step_of, stop)
+        with traced(step_of, directory.profile, placement.profile_steps) as step_of:
+            state = _follow(run, feed, placement, keep, checkpoints, logbook, state, step_of, stop)
     except Diverged as error:
         status, message = "diverged", str(error)
     if stop.is_set() and logbook.progress.step < run.steps and status == "finished":

@@ -79,6 +79,7 @@ def test_a_broken_cross_check_is_refused_in_a_file_as_in_code(run):
         (lambda: DataConfig(validation_fraction=0.0), "between 0 and 1"),
         (lambda: OptimConfig(spike_factor=1.0), r"OptimConfig\.spike_factor=1\.0: must be above 1, such as 10"),
         (lambda: OptimConfig(max_skips=0), r"OptimConfig\.max_skips=0: must be positive"),
+        (lambda: Placement(grace_seconds=-1.0), r"Placement\.grace_seconds=-1\.0: must not be negative"),
         (lambda: DataConfig(heldout_sequences=1), "needs at least 2"),
         (lambda: Source(kind="folder"), "every other kind needs one"),
         (lambda: Source(path="x"), "stdlib takes no path"),
