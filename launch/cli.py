@@ -4,8 +4,11 @@ The one place that may import everything; each command imports what it needs
 when it is called, so that help is quick.
 """
 
+import signal
 import sys
 from typing import NoReturn
+
+from launch.worker import RESUME_ME
 
 USAGE = """\
 usage: scaling COMMAND [...]
@@ -36,6 +39,10 @@ Every command answers --help. Studies (files in experiments/):
 
 {studies}
 """
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM came: like Ctrl-C, but whoever sent it is told that there is more to do."""
 
 
 def main() -> None:
@@ -73,12 +80,20 @@ def main() -> None:
     }
     if command not in known:
         _refuse(f"scaling: no command {command!r}; there are: {', '.join(known)}. `scaling --help` says what they do")
+    signal.signal(signal.SIGTERM, _terminate)
     try:
         known[command](arguments)
     except (ValueError, OSError) as error:  # what a user can mend; anything else is ours and shows its trace
         _refuse(f"scaling {command}: {error}")
+    except Terminated:
+        print("stopped; what is trained is kept, and the same command goes on from there", file=sys.stderr)
+        sys.exit(RESUME_ME)
     except KeyboardInterrupt:
         sys.exit("\nstopped; what is trained is kept, and the same command goes on from there")
+
+
+def _terminate(*_: object) -> NoReturn:
+    raise Terminated
 
 
 def _refuse(text: str) -> NoReturn:

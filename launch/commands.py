@@ -78,13 +78,21 @@ class LaunchOptions(WhereOptions):
     """Cut every batch into so many parts, to save memory."""
     checkpoint_seconds: float = Placement().checkpoint_seconds
     """Between two checkpoints of a run."""
+    grace_seconds: float = Placement().grace_seconds
+    """To finish a step and write a checkpoint when asked to stop."""
+    profile: int = 0
+    """Trace so many steps of each run with the profiler, into profile/ in the run's folder."""
     dry_run: bool = False
     """Print the plan and stop."""
 
     @property
     def placement(self) -> Placement:
         return Placement(
-            microbatches=self.microbatches, checkpoint_seconds=self.checkpoint_seconds, tracking=self.tracking
+            microbatches=self.microbatches,
+            checkpoint_seconds=self.checkpoint_seconds,
+            grace_seconds=self.grace_seconds,
+            profile_steps=self.profile,
+            tracking=self.tracking,
         )
 
 
@@ -197,6 +205,10 @@ def train(arguments: list[str]) -> None:
             f"held-out loss {loss.loss:.4f} ± {loss.loss_se:.4f} nats/token"
             + ("" if bits is None else f", {bits:.4f} ± {loss.bits_per_byte_se:.4f} bits/byte")
         )
+    cost = record.cost
+    if cost.goodput is not None:
+        used = "" if cost.mfu is None else f"; {cost.mfu:.1%} of the hardware's peak FLOP/s while training"
+        console.print(f"{cost.goodput:.0%} of {cost.wall_seconds:,.0f} s went into training steps{used}")
     console.print(f"{record.status}; record: {path}", soft_wrap=True)
 
 

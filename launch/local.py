@@ -19,6 +19,7 @@ from launch.devices import Slot
 from launch.pool import Message, Worker, start
 from launch.progress import Progress
 from launch.queue import Task, choose, ready
+from launch.worker import RESUME_ME
 from scaling.config import Placement, RunConfig, run_id
 from scaling.counts import params
 from scaling.curve import last_live
@@ -126,6 +127,8 @@ def _hear(
         case "bye":
             return
         case "died":
+            if values["code"] == RESUME_ME:
+                return _resume(sweep, worker, workers, inbox, progress)
             if worker.task is None:
                 raise RuntimeError(f"a worker ended with code {values['code']} while it had nothing to do")
             worker.wait()
@@ -138,8 +141,18 @@ def _hear(
         case "failed":
             _failed(sweep, worker.task, values["message"], progress)
         case "interrupted":
-            return  # somebody stopped that worker alone: it says `died` next
+            return  # somebody stopped that worker alone: it says `died` next, and why
     worker.task = None
+
+
+def _resume(
+    sweep: Sweep, worker: Worker, workers: list[Worker], inbox: "queue.Queue[Message]", progress: Progress
+) -> None:
+    """Replace a worker that was told to stop; its run is still among those left, and it has not failed."""
+    worker.wait()
+    workers[workers.index(worker)] = Worker(worker.slot, sweep.workspace, inbox)
+    if worker.task is not None:
+        progress.interrupted(worker.task)
 
 
 def _settled(sweep: Sweep, name: str, status: str, values: dict[str, Any], progress: Progress) -> None:

@@ -16,7 +16,7 @@ from launch.queue import Task
 from scaling.config import Placement, to_dict
 from scaling.workspace import Workspace
 
-GRACE_SECONDS = 30.0  # to finish a step and write a checkpoint when asked to stop
+MARGIN_SECONDS = 10.0  # beyond its own grace, for a worker to end
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,7 @@ class Worker:
         self.slot = slot
         self.task: Task | None = None
         self.last_shape: Any = None
+        self._grace_seconds = 0.0
         self._process = subprocess.Popen(
             [
                 sys.executable,
@@ -53,7 +54,7 @@ class Worker:
         self._reader.start()
 
     def give(self, task: Task, placement: Placement) -> None:
-        self.task, self.last_shape = task, task.shape
+        self.task, self.last_shape, self._grace_seconds = task, task.shape, placement.grace_seconds
         order = {"run_id": task.run_id, "keep_tokens": task.keep_tokens, "placement": to_dict(placement)}
         try:
             self._process.stdin.write(json.dumps(order) + "\n")
@@ -69,7 +70,7 @@ class Worker:
     def wait(self) -> None:
         """Wait until it has ended; past the grace, end it."""
         try:
-            self._process.wait(GRACE_SECONDS)
+            self._process.wait(self._grace_seconds + MARGIN_SECONDS)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()

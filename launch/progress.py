@@ -56,6 +56,10 @@ class Progress:
         self._running.pop(task.run_id, None)
         self.note(f"{task.run_id} failed ({message}); it will be tried once more")
 
+    def interrupted(self, task: Task) -> None:
+        self._running.pop(task.run_id, None)
+        self.note(f"{task.run_id}: its worker was told to stop; the run goes on from its last checkpoint")
+
     def note(self, text: str) -> None:
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 

@@ -3,8 +3,11 @@
 It reads one JSON object a line from standard input (run_id, keep_tokens,
 placement) and answers on standard output, a JSON object a line: `live` while
 a run goes on, then `done`, `held` or `failed`. What anything else prints goes
-to the run's log. On SIGTERM, or when its input ends, it checkpoints the run
-under way and leaves: a worker never outlives its launcher by more than a step.
+to the run's log. On SIGTERM, or when its input ends, it finishes the step,
+checkpoints the run under way and leaves; what takes longer than the grace of
+the run's placement is broken off, and the checkpoint before it counts. After
+SIGTERM its exit code is RESUME_ME: nothing went wrong, and the run goes on
+wherever it is started next.
 """
 
 import json
@@ -14,10 +17,13 @@ import queue
 import signal
 import sys
 import threading
+import time
 import traceback
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+
+RESUME_ME = 75  # EX_TEMPFAIL of sysexits.h: try again later
 
 
 def main() -> None:
@@ -26,13 +32,18 @@ def main() -> None:
         os.sched_setaffinity(0, cores)  # before JAX counts the cores for its threads
     say = _speaker()
     stop = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the launcher's: it sends SIGTERM
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the launcher's: it closes the input
     tasks: queue.Queue[dict[str, Any] | None] = queue.Queue()
+    terminated = _heed_sigterm(tasks, stop)
+    grace_seconds = [0.0]  # of the run under way
     threading.Thread(target=_listen, args=(tasks, stop), daemon=True).start()
+    threading.Thread(target=_end_after, args=(stop, grace_seconds), daemon=True).start()
     while not stop.is_set() and (task := tasks.get()) is not None:
+        grace_seconds[0] = task["placement"]["grace_seconds"]
         _train(task, runs, root, say, stop)
     say({"event": "bye"})
+    if terminated.is_set():
+        sys.exit(RESUME_ME)
 
 
 def _train(task: dict[str, Any], runs: Path, root: Path, say: Any, stop: threading.Event) -> None:
@@ -86,6 +97,35 @@ def _redirect(log: Path) -> None:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True)
+
+
+def _heed_sigterm(tasks: "queue.Queue[dict[str, Any] | None]", stop: threading.Event) -> threading.Event:
+    """Stop at SIGTERM, at once, even while the main thread waits for a long step; returns whether it came.
+
+    Python runs a signal's handler in the main thread, which may be inside XLA
+    for minutes; the byte that the system's own handler writes reaches a thread.
+    """
+    terminated = threading.Event()
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+
+    def wait() -> None:
+        os.read(reading, 1)
+        terminated.set()
+        stop.set()
+        tasks.put(None)  # an idle worker waits for its next task
+
+    threading.Thread(target=wait, daemon=True).start()
+    signal.set_wakeup_fd(writing)
+    signal.signal(signal.SIGTERM, lambda *_: None)  # without a handler nothing is written
+    return terminated
+
+
+def _end_after(stop: threading.Event, grace_seconds: list[float]) -> None:
+    """End this process, whatever it is doing, a grace after it was asked to stop."""
+    stop.wait()
+    time.sleep(grace_seconds[0])
+    os._exit(RESUME_ME)  # what is on disk is whole: checkpoints are renamed, the curve drops a torn line
 
 
 def _listen(tasks: "queue.Queue[dict[str, Any] | None]", stop: threading.Event) -> None:

@@ -5,7 +5,8 @@ last line, left by a crash, is dropped on reading. Columns: step (1 after the
 first update), tokens, flops (exact convention), loss (nats a loss-bearing
 token, on the batch before the update), lr, grad_norm (before clipping),
 step_seconds, auxiliary (what is learned beside the loss and not part of it),
-dropped (share of the visits to experts that found no slot).
+dropped (share of the visits to experts that found no slot). A run that skipped
+steps has one more: skipped (1 where the update was not taken, else 0).
 """
 
 import json
@@ -17,13 +18,16 @@ from typing import Any
 from scaling.record import RecordError
 
 COLUMNS = ("step", "tokens", "flops", "loss", "lr", "grad_norm", "step_seconds", "auxiliary", "dropped")
+SKIPPED = "skipped"
 
 
 class CurveWriter:
     """Appends rows; on a resumed run, first drops those after the checkpoint it starts from."""
 
     def __init__(self, path: Path, after_step: int):
-        kept = [row for row in read_live(path) if row["step"] <= after_step]
+        rows = read_live(path)
+        kept = [row for row in rows if row["step"] <= after_step]
+        self.dropped_seconds = sum(row["step_seconds"] for row in rows if row["step"] > after_step)
         temporary = path.with_suffix(".tmp")
         temporary.write_text("".join(map(_line, kept)), encoding="utf-8")
         os.replace(temporary, path)
@@ -48,7 +52,8 @@ def read_live(path: Path) -> list[dict[str, Any]]:
     for number, line in enumerate(lines, start=1):
         try:
             values = json.loads(line)
-            rows.append({name: math.nan if values[name] is None else values[name] for name in COLUMNS})
+            row = {name: math.nan if values[name] is None else values[name] for name in COLUMNS}
+            rows.append(row | {SKIPPED: values[SKIPPED]} if SKIPPED in values else row)
         except (json.JSONDecodeError, KeyError, TypeError):
             problem = f"line {number} is no row of a curve: {line[:80]!r}; delete the run's folder and train it again"
             raise RecordError(path, problem) from None
@@ -74,8 +79,11 @@ def compact(live: Path, final: Path) -> None:
     import pyarrow.parquet as pq
 
     rows = read_live(live)
-    types = {"step": pa.int64(), "tokens": pa.int64()}
-    schema = pa.schema([(name, types.get(name, pa.float64())) for name in COLUMNS])
+    types = {"step": pa.int64(), "tokens": pa.int64(), SKIPPED: pa.int64()}
+    columns = COLUMNS
+    if any(SKIPPED in row for row in rows):
+        columns, rows = (*COLUMNS, SKIPPED), [{SKIPPED: 0} | row for row in rows]
+    schema = pa.schema([(name, types.get(name, pa.float64())) for name in columns])
     temporary = final.with_suffix(".tmp")
     pq.write_table(pa.Table.from_pylist(rows, schema=schema), temporary)
     os.replace(temporary, final)

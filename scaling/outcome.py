@@ -10,6 +10,7 @@ import numpy as np
 
 from scaling.config import Placement, RunConfig, run_id, to_dict
 from scaling.counts import Params, flops_per_token, params, train_flops
+from scaling.curve import SKIPPED
 from scaling.provenance import provenance
 from scaling.record import Cost, Heldout, Provenance, RunRecord, Tokens
 from scaling.roofline import hardware_of
@@ -32,11 +33,15 @@ def record_of(
     wall_seconds: float,
     attempts: int,
     made_with: Provenance,
+    useful_seconds: float | None = None,
+    skipped_steps: int = 0,
     counted: Params | None = None,
 ) -> RunRecord:
     """Everything known of a run at its end.
 
-    curve: its Parquet file, if it has one. counted: parameters, where only
+    curve: its Parquet file, if it has one. device_seconds: on the clock, of all
+    steps; useful_seconds: of those whose update was taken, if not of all of
+    them. counted: parameters, where only
     training tells how many there are.
     """
     flops_computed = flops_per_token(run.model, run.objective).exact * (tokens.seen - started_from_tokens)
@@ -49,6 +54,7 @@ def record_of(
         flops_computed=flops_computed,
         attempts=attempts,
         mfu=flops_computed / device_seconds / peak if peak and device_seconds else None,
+        goodput=(device_seconds if useful_seconds is None else useful_seconds) / wall_seconds if wall_seconds else None,
         energy_kwh=device_seconds * made_with.devices * hardware.watts / JOULES_PER_KWH if hardware else None,
     )
     return RunRecord(
@@ -60,6 +66,7 @@ def record_of(
         cluster=run.cluster,
         heldout=heldout,
         train_loss=_tail_mean(curve),
+        skipped_steps=skipped_steps,
         params=counted or params(run.model, run.objective),
         flops=train_flops(run.model, run.tokens, run.objective),
         tokens=tokens,
@@ -73,7 +80,10 @@ def _tail_mean(curve: Path | None) -> float | None:
         return None
     import pyarrow.parquet as pq
 
-    losses = pq.read_table(curve, columns=["loss"])["loss"].to_numpy()
+    table = pq.read_table(curve)
+    losses = table["loss"].to_numpy()
+    if SKIPPED in table.column_names:
+        losses = losses[table[SKIPPED].to_numpy() == 0]
     tail = losses[-max(1, round(TAIL * len(losses))) :]
     return float(np.mean(tail)) if len(tail) and np.isfinite(tail).all() else None
 

@@ -73,8 +73,11 @@ class Cost:
     started_from_tokens: int  # 0, or where a trunk's checkpoint was taken up
     flops_computed: float  # exact convention, from started_from_tokens on
     attempts: int
-    mfu: float | None  # flops_computed / device_seconds / peak; None where the peak is not known
+    # flops_computed / device_seconds / peak; None where the peak is not known. On CPU the peak is the hardware
+    # table's, for a core of one machine: compare it between runs of one machine only.
+    mfu: float | None
     energy_kwh: float | None  # device_seconds * the hardware's assumed power; None where the device is not known
+    goodput: float | None = None  # seconds of steps whose update was taken / wall_seconds; None in older records
 
 
 @_strict
@@ -104,7 +107,8 @@ class RunRecord:
     placement: dict[str, Any] = field(default_factory=dict)
     cluster: str  # runs of one trunk share noise
     heldout: Heldout | None  # None unless finished
-    train_loss: float | None  # mean over the last 5% of the logged steps, nats a token
+    train_loss: float | None  # mean over the last 5% of the steps that were not skipped, nats a token
+    skipped_steps: int = 0  # whose update was not taken, from the first step on
     params: Params
     flops: Flops  # of the whole horizon, the trunk's part included
     tokens: Tokens
@@ -137,6 +141,10 @@ class RunDirectory:
     @property
     def checkpoints(self) -> Path:
         return self.path / "checkpoints"
+
+    @property
+    def profile(self) -> Path:
+        return self.path / "profile"
 
     @property
     def log(self) -> Path:

@@ -53,6 +53,24 @@ def test_a_compacted_curve_holds_the_same_rows(path, tmp_path):
     assert table.to_pylist() == [row(1), row(2), row(3)]
 
 
+def test_a_curve_with_skipped_steps_has_a_column_for_them(path, tmp_path):
+    writer = CurveWriter(path, after_step=3)
+    writer.append(row(4, loss=math.nan) | {"skipped": 1})
+    writer.append(row(5))
+    writer.close()
+    assert ["skipped" in found for found in read_live(path)] == [False, False, False, True, False]
+    compact(path, tmp_path / "curve.parquet")
+    table = pq.read_table(tmp_path / "curve.parquet")
+    assert table.column_names == [*COLUMNS, "skipped"]
+    assert table["skipped"].to_pylist() == [0, 0, 0, 1, 0]
+
+
+def test_the_seconds_of_steps_that_are_trained_again_are_known(path):
+    writer = CurveWriter(path, after_step=1)
+    writer.close()
+    assert writer.dropped_seconds == 2.0  # of steps 2 and 3, a second each
+
+
 def test_a_damaged_curve_is_refused_with_its_line_and_looking_on_survives_it(path):
     path.write_text(path.read_text() + "damaged\n")
     with pytest.raises(RecordError, match="line 4 is no row of a curve: 'damaged'"):

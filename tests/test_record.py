@@ -1,10 +1,14 @@
+import hashlib
 import json
 import os
 from dataclasses import replace
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from scaling.config import Placement, run_id
+from scaling.counts import flops_per_token
 from scaling.outcome import failed_record, record_of
 from scaling.provenance import provenance
 from scaling.record import (
@@ -20,6 +24,7 @@ from scaling.record import (
     write_config,
     write_record,
 )
+from scaling.roofline import HARDWARE
 
 
 @pytest.fixture
@@ -148,3 +153,61 @@ def test_a_known_device_gives_mfu_and_energy_and_an_unknown_one_none(record, run
     assert record.cost.energy_kwh > 0
     unknown = failed_record(run, Placement(), "died", 0)
     assert (unknown.cost.mfu, unknown.cost.energy_kwh) == (None, None)
+
+
+def test_goodput_is_the_share_of_the_wall_time_in_steps_that_were_taken(record, run):
+    assert record.cost.goodput == pytest.approx(2.0 / 3.0)
+    skipped = record_of(
+        run,
+        Placement(),
+        status="finished",
+        message="",
+        heldout=record.heldout,
+        curve=None,
+        tokens=record.tokens,
+        started_from_tokens=0,
+        device_seconds=2.0,
+        useful_seconds=1.5,
+        skipped_steps=7,
+        wall_seconds=3.0,
+        attempts=1,
+        made_with=record.provenance,
+    )
+    assert skipped.cost.goodput == pytest.approx(0.5)
+    assert skipped.skipped_steps == 7
+    assert failed_record(run, Placement(), "died", 0).cost.goodput is None
+
+
+def test_mfu_is_the_exact_flops_over_the_time_of_the_steps_and_the_peak(record, run):
+    exact = flops_per_token(run.model, run.objective).exact * run.tokens
+    assert record.cost.mfu == pytest.approx(exact / (2.0 * HARDWARE["cpu-core"].float32_flops))
+
+
+def test_a_record_from_before_skips_and_goodput_is_still_read(directory, record):
+    write_record(directory, record)
+    values = json.loads(directory.record.read_text())
+    del values["skipped_steps"], values["cost"]["goodput"], values["digest"]
+    digest = hashlib.sha256(json.dumps(values, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+    directory.record.write_text(json.dumps(values | {"digest": digest}))
+    found = read_record(directory.record)
+    assert (found.skipped_steps, found.cost.goodput) == (0, None)
+
+
+def test_the_final_training_loss_leaves_out_skipped_steps(tmp_path, run, record):
+    curve = tmp_path / "curve.parquet"
+    pq.write_table(pa.table({"loss": [4.0, float("nan"), 2.0, 90.0], "skipped": [0, 1, 0, 1]}), curve)
+    made = record_of(
+        run,
+        Placement(),
+        status="finished",
+        message="",
+        heldout=record.heldout,
+        curve=curve,
+        tokens=record.tokens,
+        started_from_tokens=0,
+        device_seconds=2.0,
+        wall_seconds=3.0,
+        attempts=1,
+        made_with=record.provenance,
+    )
+    assert made.train_loss == 2.0  # the last 5% of two steps is one

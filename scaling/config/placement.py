@@ -27,6 +27,8 @@ class Placement:
     microbatches: int = 1  # parts of a batch, one after another: gradient accumulation, or through the pipeline
     remat: Literal["none", "block"] = "none"  # what is computed again in the backward pass instead of kept
     checkpoint_seconds: float = 60.0  # between two checkpoints of a running run
+    grace_seconds: float = 30.0  # to finish a step and write a checkpoint when asked to stop; then it ends as it is
+    profile_steps: int = 0  # traced by the profiler into the run's folder, once the run has settled
     log_steps: int = 10  # between two points of the curve
     tracking: Literal["offline", "online", "off"] = "offline"
 
@@ -34,6 +36,8 @@ class Placement:
         require(self.data == -1 or self.data > 0, f"Placement.data={self.data}", "give a positive number, or -1")
         for name in (*AXES[1:], "repeats", "microbatches", "log_steps"):
             require(getattr(self, name) > 0, f"Placement.{name}={getattr(self, name)}", "must be positive")
+        for name in ("grace_seconds", "profile_steps"):
+            require(getattr(self, name) >= 0, f"Placement.{name}={getattr(self, name)}", "must not be negative")
         require(
             self.repeats == 1 or self.pipe > 1,
             f"Placement.repeats={self.repeats} with pipe={self.pipe}",

@@ -27,11 +27,19 @@ class OptimConfig:
     weight_decay: float = 0.1  # multiplied by the current learning rate
     clip: float = 1.0  # global gradient norm
     label_smoothing: float = 0.0  # share of each target spread over the vocabulary, in training only
+    spike_factor: float | None = None  # a gradient longer than so many times its running mean is skipped; None: none is
+    max_skips: int = 10  # in a row, of spikes or of gradients that are not finite, before the run has diverged
 
     def __post_init__(self) -> None:
         for name in ("lr", "eps", "clip"):
             require(getattr(self, name) > 0, f"OptimConfig.{name}={getattr(self, name)}", "must be positive")
         require(self.weight_decay >= 0, f"OptimConfig.weight_decay={self.weight_decay}", "must not be negative")
+        require(
+            self.spike_factor is None or self.spike_factor > 1,
+            f"OptimConfig.spike_factor={self.spike_factor}",
+            "must be above 1, such as 10; leave it out to skip no spikes",
+        )
+        require(self.max_skips > 0, f"OptimConfig.max_skips={self.max_skips}", "must be positive")
         for name in ("beta1", "beta2", "label_smoothing"):
             require(0 <= getattr(self, name) < 1, f"OptimConfig.{name}={getattr(self, name)}", "must be in [0, 1)")
 

@@ -1,19 +1,32 @@
-"""Checkpoints by orbax: asynchronous, atomic, the last two and those a branch starts from.
+"""Checkpoints by orbax: asynchronous, atomic, sealed; the last two stay, and those a branch starts from.
 
 A checkpoint is the train state and `Progress`, the few host-side numbers
-that make a resumed run end with the same record.
+that make a resumed run end with the same record. It is written in a hidden
+folder, sealed there (`seal.py`) and renamed, so that what has its name is
+whole; what the disk does to it later, the seal finds. The state is saved as it
+lies on the devices and read onto any others.
 """
 
-from collections.abc import Collection
+import logging
+import shutil
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers as managers
 
+from scaling.training.seal import SEAL, damage, seal, sealed_leaves
 from scaling.training.step import TrainState
+
+log = logging.getLogger(__name__)
+
+# Orbax writes the time of the end into these, after all else; nothing is read from them.
+LAST_WRITTEN = ("_CHECKPOINT_METADATA", "commit_success.txt")
+HALF_WRITTEN = ".orbax-checkpoint-tmp"  # in the name of a folder that is being written
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +37,10 @@ class Progress:
     first_loss: float | None = None  # of the path's first step
     smooth_loss: float | None = None  # running mean of the last steps' losses
     loss_bearing: int = 0  # targets so far
-    device_seconds: float = 0.0
+    skipped: int = 0  # steps whose update was not taken, so far
+    skips_in_row: int = 0  # of them, up to this step
+    device_seconds: float = 0.0  # of this run's own steps
+    useful_seconds: float = 0.0  # of them, those whose update was taken
     wall_seconds: float = 0.0
     started_from_step: int = 0
     attempts: int = 1
@@ -35,9 +51,16 @@ class Checkpoints:
 
     def __init__(self, folder: Path, keep: Collection[int] = ()):
         """keep: steps whose checkpoints stay; of the others the last two do."""
+        self._folder = folder.absolute()
+        self._writing: tuple[int, dict[str, tuple[int, ...]]] | None = None  # step and leaves
         policy = managers.AnyPreservationPolicy([managers.LatestN(2), managers.CustomSteps(sorted(keep))])
-        options = ocp.CheckpointManagerOptions(preservation_policy=policy, enable_async_checkpointing=True)
-        self._manager = ocp.CheckpointManager(folder.absolute(), options=options)
+        options = ocp.CheckpointManagerOptions(
+            preservation_policy=policy,
+            enable_async_checkpointing=True,
+            # Called when all is written and, in orbax 0.12, before the folder gets its name.
+            async_options=ocp.AsyncOptions(post_finalization_callback=self._seal),
+        )
+        self._manager = ocp.CheckpointManager(self._folder, options=options)
 
     def __enter__(self) -> "Checkpoints":
         return self
@@ -49,10 +72,11 @@ class Checkpoints:
         """Begin a write; training may go on and donate the state's buffers."""
         if progress.step in self._manager.all_steps():
             return
-        # A copy: on CPU the device's buffer is host memory, which the next step overwrites.
-        copied = jax.tree.map(np.array, state._asdict())
+        self.wait()  # the write before: its seal must not get this one's leaves
+        values = jax.tree.map(_safe, _tree(state))
+        self._writing = progress.step, _shapes(values)
         arguments = ocp.args.Composite(
-            state=ocp.args.StandardSave(copied), progress=ocp.args.JsonSave(asdict(progress))
+            state=ocp.args.StandardSave(values), progress=ocp.args.JsonSave(asdict(progress))
         )
         self._manager.save(progress.step, args=arguments)
 
@@ -60,23 +84,102 @@ class Checkpoints:
         self._manager.wait_until_finished()
 
     def latest(self, like: TrainState) -> tuple[TrainState, Progress] | None:
-        """The last whole checkpoint, in the structure of `like`; None if there is none."""
-        return _read(self._manager, like, self._manager.all_steps())
+        """The last whole checkpoint, or None if there is none; removes what was left half-written or is damaged.
+
+        like: the state's leaves as jax.ShapeDtypeStruct. One with a sharding is
+        read onto it, whatever it was saved from; one without becomes a numpy
+        array. Raises ValueError where the checkpoint is of another model.
+        """
+        half = {path: "its writing was never completed" for path in sorted(self._folder.glob(f"*{HALF_WRITTEN}*"))}
+        step, damaged = _newest_whole(self._folder, self._manager.all_steps(), half)
+        for bad in damaged:
+            self._manager.delete(bad)
+        for path in half:
+            shutil.rmtree(path, ignore_errors=jax.process_index() != 0)  # another process may have been quicker
+        return None if step is None else _read(self._manager, self._folder, step, like)
+
+    def _seal(self) -> None:
+        step, leaves = self._writing
+        if jax.process_index() != 0:
+            return
+        for folder in self._folder.glob(f"{step}*"):
+            if folder.name.split(HALF_WRITTEN)[0] == str(step) and not (folder / SEAL).exists():
+                seal(folder, leaves, apart=LAST_WRITTEN)
 
 
 def restore(folder: Path, like: TrainState, at_most: int) -> tuple[TrainState, Progress] | None:
-    """The last checkpoint in another run's folder after no more than `at_most` steps, or None; changes nothing."""
+    """The last whole checkpoint of another run after no more than `at_most` steps, or None; changes nothing."""
     if not folder.is_dir():
         return None
-    with ocp.CheckpointManager(folder.absolute(), options=ocp.CheckpointManagerOptions(read_only=True)) as manager:
-        return _read(manager, like, [step for step in manager.all_steps() if step <= at_most])
+    folder = folder.absolute()
+    with ocp.CheckpointManager(folder, options=ocp.CheckpointManagerOptions(read_only=True)) as manager:
+        step, _ = _newest_whole(folder, [step for step in manager.all_steps() if step <= at_most], {})
+        return None if step is None else _read(manager, folder, step, like)
 
 
-def _read(
-    manager: ocp.CheckpointManager, like: TrainState, steps: Collection[int]
-) -> tuple[TrainState, Progress] | None:
-    if not steps:
-        return None
-    arguments = ocp.args.Composite(state=ocp.args.StandardRestore(like._asdict()), progress=ocp.args.JsonRestore())
-    found = manager.restore(max(steps), args=arguments)
-    return TrainState(**found["state"]), Progress(**found["progress"])
+def _newest_whole(folder: Path, steps: Iterable[int], half: Mapping[Path, str]) -> tuple[int | None, list[int]]:
+    """The newest undamaged of some steps, and the damaged ones after it; says what is passed over.
+
+    half: folders that are no checkpoints, and why.
+    """
+    whole, damaged, problems = None, [], dict(half)
+    for step in sorted(steps, reverse=True):
+        path = folder / str(step)
+        problem = damage(path)
+        if problem is None:
+            whole = step
+            break
+        damaged.append(step)
+        problems[path] = problem
+    instead = "no other is whole, training starts afresh" if whole is None else f"{folder / str(whole)} is used"
+    for path, problem in problems.items():
+        log.warning("checkpoint %s is passed over: %s; %s", path, problem, instead)
+    return whole, damaged
+
+
+def _read(manager: ocp.CheckpointManager, folder: Path, step: int, like: TrainState) -> tuple[TrainState, Progress]:
+    wanted = _tree(like)
+    _check_same_model(folder / str(step), _shapes(wanted))
+    arguments = ocp.args.Composite(
+        state=ocp.args.StandardRestore(jax.tree.map(_target, wanted)), progress=ocp.args.JsonRestore()
+    )
+    found = manager.restore(step, args=arguments)
+    return like._replace(**found["state"]), Progress(**found["progress"])
+
+
+def _check_same_model(folder: Path, wanted: dict[str, tuple[int, ...]]) -> None:
+    """Raise unless the checkpoint holds these leaves in these shapes."""
+    held = sealed_leaves(folder)
+    for name in [*wanted, *(name for name in held if name not in wanted)]:
+        if held.get(name) != wanted.get(name):
+            there, here = (f"shape {shapes[name]}" if name in shapes else "nothing" for shapes in (held, wanted))
+            raise ValueError(
+                f"{folder}: a checkpoint of another model: of {name} it holds {there}, but the run has {here}; "
+                f"delete {folder.parent} and the run starts afresh, or give back the model it was made with"
+            )
+
+
+def _tree(state: TrainState) -> dict[str, Any]:
+    return {name: part for name, part in state._asdict().items() if jax.tree.leaves(part)}
+
+
+def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return {jax.tree_util.keystr(path, simple=True, separator="."): tuple(leaf.shape) for path, leaf in leaves}
+
+
+def _safe(leaf: Any) -> Any:
+    """An array whose buffer stays as it is until it is written.
+
+    On CPU orbax reads the device's own buffer while the next step, to which it
+    is donated, overwrites it: it gets a copy, spread over the same devices.
+    From an accelerator it takes its copy to the host before `save` returns.
+    """
+    if isinstance(leaf, jax.Array) and next(iter(leaf.sharding.device_set)).platform != "cpu":
+        return leaf
+    return leaf.copy()
+
+
+def _target(leaf: jax.ShapeDtypeStruct) -> Any:
+    """What orbax reads a leaf into."""
+    return leaf if leaf.sharding is not None else np.empty(leaf.shape, leaf.dtype)

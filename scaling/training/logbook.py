@@ -52,7 +52,8 @@ class Logbook:
         self._warmup_steps = -(-run.schedule.warmup_tokens // run.batch_tokens)
         self._curve = CurveWriter(directory.live_curve, after_step=progress.step)
         self._tracker = Tracker(run, directory.path, placement.tracking, progress.attempts)
-        self._earlier_wall, self._opened = progress.wall_seconds, opened
+        # Steps after the checkpoint are trained again: the time they took before was taken too.
+        self._earlier_wall, self._opened = progress.wall_seconds + self._curve.dropped_seconds, opened
         self._last = self._flushed = time.perf_counter()
 
     def start_clock(self) -> None:
@@ -61,17 +62,16 @@ class Logbook:
 
     def settle(self, step: int, metrics: Metrics) -> None:
         """Wait for a dispatched step (counted from 0) and write it down; raise Diverged if it went wrong."""
-        run, loss = self._run, float(metrics.loss)
+        run, loss, skipped = self._run, float(metrics.loss), bool(metrics.skipped)
         now = time.perf_counter()
         seconds, self._last = now - self._last, now
         before = self.progress
-        smooth = loss if before.smooth_loss is None else before.smooth_loss + (loss - before.smooth_loss) / SMOOTH_STEPS
         self.progress = replace(
-            before,
+            before if skipped else _learned(before, loss, seconds),
             step=step + 1,
-            first_loss=loss if before.first_loss is None else before.first_loss,
-            smooth_loss=smooth,
             loss_bearing=before.loss_bearing + round(float(metrics.bearing)),
+            skipped=before.skipped + skipped,
+            skips_in_row=before.skips_in_row + 1 if skipped else 0,
             device_seconds=before.device_seconds + seconds,
             wall_seconds=self.wall_seconds(),
         )
@@ -86,6 +86,8 @@ class Logbook:
             "auxiliary": float(metrics.auxiliary),
             "dropped": float(metrics.dropped),
         }
+        if skipped:
+            row["skipped"] = 1
         self._curve.append(row)
         if (step + 1) % self._placement.log_steps == 0 or step + 1 == run.steps:
             self._tracker.log(row)
@@ -101,10 +103,10 @@ class Logbook:
                     tokens_per_second=run.batch_tokens / seconds,
                 )
             )
-        self._check(step, loss)
+        self._check(row, skipped)
 
     def wall_seconds(self) -> float:
-        """Over all attempts, until now."""
+        """Over all attempts, until now; of one that was killed, as far as its curve goes."""
         return self._earlier_wall + time.perf_counter() - self._opened
 
     def flush(self) -> None:
@@ -115,12 +117,31 @@ class Logbook:
         self._curve.close()
         self._tracker.finish(summary)
 
-    def _check(self, step: int, loss: float) -> None:
-        first, smooth = self.progress.first_loss, self.progress.smooth_loss
-        if not math.isfinite(loss):
-            raise Diverged(f"loss {loss} at step {step + 1}")
-        if step >= self._warmup_steps + SMOOTH_STEPS and smooth > first:
+    def _check(self, row: dict[str, object], skipped: bool) -> None:
+        progress, loss = self.progress, row["loss"]
+        if progress.skips_in_row >= self._run.optim.max_skips:
             raise Diverged(
-                f"the mean loss of the last steps, {smooth:.4g} at step {step + 1}, after warm-up, "
+                f"{progress.skips_in_row} steps in a row were skipped, up to step {row['step']}: "
+                f"loss {loss:.4g}, gradient norm {row['grad_norm']:.4g}"
+            )
+        if skipped:
+            return
+        if not math.isfinite(loss):
+            raise Diverged(f"loss {loss} at step {row['step']}")
+        first, smooth = progress.first_loss, progress.smooth_loss
+        if row["step"] > self._warmup_steps + SMOOTH_STEPS and smooth > first:
+            raise Diverged(
+                f"the mean loss of the last steps, {smooth:.4g} at step {row['step']}, after warm-up, "
                 f"is above the first step's {first:.4g}"
             )
+
+
+def _learned(before: Progress, loss: float, seconds: float) -> Progress:
+    """The losses that a step whose update was taken leaves, and its time."""
+    smooth = loss if before.smooth_loss is None else before.smooth_loss + (loss - before.smooth_loss) / SMOOTH_STEPS
+    return replace(
+        before,
+        first_loss=loss if before.first_loss is None else before.first_loss,
+        smooth_loss=smooth,
+        useful_seconds=before.useful_seconds + seconds,
+    )

@@ -5,6 +5,7 @@ device never waits for the host. A run may be killed at any moment: started
 again, it goes on from its last checkpoint and gives the same losses.
 """
 
+import math
 import os
 import threading
 import time
@@ -13,7 +14,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import jax
-import numpy as np
 from filelock import FileLock, Timeout
 
 from scaling.config import NgramConfig, Placement, RunConfig, run_id
@@ -32,6 +32,7 @@ from scaling.training.logbook import Diverged, Live, Logbook
 from scaling.training.losses import task_of
 from scaling.training.schedules import cooldown_start, rate
 from scaling.training.step import TrainState, compiled_init, compiled_step, hyper
+from scaling.training.trace import traced
 
 
 class RunHeld(Exception):
@@ -88,13 +89,16 @@ def _attempt(
     logbook = Logbook(run, directory, placement, progress, report, opened)
     status, message = "finished", ""
     try:
-        state = _follow(run, feed, placement, keep, checkpoints, logbook, state, step_of, stop)
+        with traced(step_of, directory.profile, placement.profile_steps) as step_of:
+            state = _follow(run, feed, placement, keep, checkpoints, logbook, state, step_of, stop)
     except Diverged as error:
         status, message = "diverged", str(error)
     if stop.is_set() and logbook.progress.step < run.steps and status == "finished":
         logbook.close({"status": "interrupted"})
         return None
     heldout = evaluate(run, store, feed, state.params) if status == "finished" else None
+    if heldout is not None and not math.isfinite(heldout.loss):  # its last steps were skipped, too few to tell
+        status, message, heldout = "diverged", f"held-out loss {heldout.loss} after the last step", None
     logbook.close({"status": status, "heldout_loss": heldout.loss if heldout else None})
     checkpoints.wait()
     compact(directory.live_curve, directory.curve)
@@ -111,6 +115,8 @@ def _attempt(
         tokens=Tokens(seen=seen, loss_bearing=logbook.progress.loss_bearing, unique=unique, epochs=epochs),
         started_from_tokens=progress.started_from_step * run.batch_tokens,
         device_seconds=logbook.progress.device_seconds,
+        useful_seconds=logbook.progress.useful_seconds,
+        skipped_steps=logbook.progress.skipped,
         wall_seconds=logbook.wall_seconds(),
         attempts=progress.attempts,
         made_with=provenance(device.device_kind, _devices()),
@@ -135,20 +141,23 @@ def _devices() -> int:
 
 def _start(run: RunConfig, runs: Path, checkpoints: Checkpoints) -> tuple[TrainState, Progress]:
     """The state to go on from: this run's last checkpoint, else its trunk's, else a fresh one."""
-    like = _empty_state(run)
+    like = state_shapes(run)
     if own := checkpoints.latest(like):
         state, progress = own
         return state, replace(progress, attempts=progress.attempts + 1)
     if run.trunk is not None:
         directory = RunDirectory(runs / run.trunk.run_id)
+        if directory.checkpoints.is_dir():
+            _check_same_path(read_config(directory), run)
         found = restore(directory.checkpoints, like, at_most=run.trunk.tokens // run.batch_tokens)
         if found is not None:
-            _check_same_path(read_config(directory), run)
             state, progress = found
             return state, Progress(
                 step=progress.step,
                 first_loss=progress.first_loss,
                 smooth_loss=progress.smooth_loss,
+                skipped=progress.skipped,
+                skips_in_row=progress.skips_in_row,
                 loss_bearing=progress.loss_bearing,
                 started_from_step=progress.step,
             )
@@ -196,10 +205,9 @@ def warmed_step(run: RunConfig, feed: Feed, layout: Layout = ALONE) -> Callable:
     return step
 
 
-def _empty_state(run: RunConfig) -> TrainState:
-    """Zeros in the structure of a train state, on the host: what a checkpoint is read into."""
-    shapes = jax.eval_shape(compiled_init(task_of(run)), 0)
-    return jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
+def state_shapes(run: RunConfig) -> TrainState:
+    """The leaves of a run's train state as shapes: what a checkpoint is read into."""
+    return jax.eval_shape(compiled_init(task_of(run)), 0)
 
 
 def _check_same_path(trunk: RunConfig, run: RunConfig) -> None:

@@ -41,6 +41,7 @@ class Task(NamedTuple):
     objective: ObjectiveConfig
     specials: int  # special tokens at the end of the vocabulary
     smoothed: bool  # whether targets are smoothed in training
+    spikes_skipped: bool = False  # whether the train state follows the norms of its gradients
 
 
 class Tokens(NamedTuple):
@@ -72,7 +73,8 @@ class Losses(NamedTuple):
 
 
 def task_of(run: RunConfig) -> Task:
-    return Task(run.model, run.objective, run.data.specials, run.optim.label_smoothing > 0)
+    optim = run.optim
+    return Task(run.model, run.objective, run.data.specials, optim.label_smoothing > 0, optim.spike_factor is not None)
 
 
 def init(task: Task, seed: Array | int) -> Params:

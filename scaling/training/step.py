@@ -6,6 +6,7 @@ argument, so all runs of one shape share one executable.
 Letters: B sequences, A microbatches.
 """
 
+import math
 from collections.abc import Callable
 from functools import cache, partial
 from typing import Any, NamedTuple
@@ -31,6 +32,7 @@ from scaling.parallel.pipeline import in_parts
 from scaling.parallel.tables import ACTIVATIONS, axes_of, spec, specs_of
 from scaling.parallel.weights import gathered, staged
 from scaling.training.losses import Knowledge, Task, Tokens, init, losses
+from scaling.training.policy import NormMean, no_norms, take_or_skip
 
 NOT_DECAYED = ("scale", "bias", "head_bias")
 
@@ -40,6 +42,7 @@ class TrainState(NamedTuple):
 
     params: Params
     optimizer: Any
+    norms: NormMean | None = None  # where spikes are skipped
 
 
 class Hyper(NamedTuple):
@@ -52,6 +55,7 @@ class Hyper(NamedTuple):
     eps: float
     clip: float
     label_smoothing: float
+    spike_factor: float = math.inf  # read only where the state has norms
 
 
 _NO_NUMBERS = Hyper(*[0.0] * len(Hyper._fields))  # the structure of an optimizer's state does not depend on them
@@ -63,6 +67,7 @@ class Metrics(NamedTuple):
     bearing: Array  # loss-bearing targets of the batch
     auxiliary: Array  # what is learned beside the loss
     dropped: Array  # share of the visits to experts that found no slot
+    skipped: Array | bool = False  # whether the update was not taken: parameters and moments are as before
 
 
 class Sums(NamedTuple):
@@ -76,7 +81,16 @@ class Sums(NamedTuple):
 
 def hyper(run: RunConfig, lr: float) -> Hyper:
     optim = run.optim
-    return Hyper(lr, optim.weight_decay, optim.beta1, optim.beta2, optim.eps, optim.clip, optim.label_smoothing)
+    return Hyper(
+        lr,
+        optim.weight_decay,
+        optim.beta1,
+        optim.beta2,
+        optim.eps,
+        optim.clip,
+        optim.label_smoothing,
+        math.inf if optim.spike_factor is None else optim.spike_factor,
+    )
 
 
 def optimizer(model: ModelConfig, numbers: Hyper) -> optax.GradientTransformation:
@@ -100,7 +114,8 @@ def compiled_init(task: Task, layout: Layout = ALONE, mesh: Mesh | None = None) 
 
     def start(seed: Array) -> TrainState:
         params = staged(init(task, seed), layout)
-        return TrainState(params, optimizer(task.model, _NO_NUMBERS).init(params))
+        moments = optimizer(task.model, _NO_NUMBERS).init(params)
+        return TrainState(params, moments, no_norms() if task.spikes_skipped else None)
 
     if mesh is None:
         return jax.jit(start)
@@ -145,7 +160,11 @@ def state_specs(task: Task, layout: Layout) -> TrainState:
     state = jax.eval_shape(compiled_init(task, layout), 0)
     params = specs_of(state.params, layout)
     like_params = partial(optax.tree.map_params, optimizer(task.model, _NO_NUMBERS), lambda _, partition: partition)
-    return TrainState(params, like_params(state.optimizer, params, transform_non_params=lambda _: PartitionSpec()))
+    return TrainState(
+        params,
+        like_params(state.optimizer, params, transform_non_params=lambda _: PartitionSpec()),
+        jax.tree.map(lambda _: PartitionSpec(), state.norms),
+    )
 
 
 def train_step(
@@ -157,7 +176,7 @@ def train_step(
     knowledge: Knowledge,
     numbers: Hyper,
 ) -> tuple[TrainState, Metrics]:
-    """One AdamW update on the mean loss over the batch's loss-bearing targets.
+    """One AdamW update on the mean loss over the batch's loss-bearing targets; none where the gradient is unsound.
 
     On a mesh this is what each device does, with its part of all arrays.
     """
@@ -174,7 +193,9 @@ def train_step(
     )
     grads = jax.tree.map(lambda grad: jnp.where(norm < numbers.clip, grad, grad / norm * numbers.clip), grads)
     updates, moments = optimizer(task.model, numbers).update(grads, state.optimizer, state.params)
-    return TrainState(optax.apply_updates(state.params, updates), moments), metrics
+    after = TrainState(optax.apply_updates(state.params, updates), moments, state.norms)
+    state, skipped = take_or_skip(state, after, metrics.grad_norm, numbers.spike_factor)
+    return state, metrics._replace(skipped=skipped)
 
 
 def _gradients(

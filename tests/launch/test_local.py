@@ -14,10 +14,13 @@ import pytest
 from filelock import FileLock
 from rich.console import Console
 
+from launch import local
 from launch.devices import Slot
 from launch.local import begin, is_held, launch
+from launch.pool import Message
 from launch.progress import Progress
 from launch.status import states
+from launch.worker import RESUME_ME
 from scaling.config import OptimConfig, Placement, run_id
 from scaling.data.prepare import prepare
 from scaling.plan import pin
@@ -92,6 +95,31 @@ def test_a_failing_run_is_tried_twice_recorded_and_stops_no_other(prepared, work
 
     obstacle.rmdir()  # mended: the next launch trains it
     assert launch(study, workspace, QUIET, ONE, told())[run_id(victim)] == "finished"
+
+
+def test_a_worker_that_was_told_to_stop_is_replaced_and_its_run_has_not_failed(prepared, workspace, monkeypatch):
+    study = prepared()
+    sweep = begin(study, workspace, QUIET)
+    made = []
+
+    class Idle:
+        """A worker without a process."""
+
+        def __init__(self, slot, workspace, inbox):
+            self.slot, self.task = slot, None
+            made.append(self)
+
+        def wait(self):
+            pass
+
+    monkeypatch.setattr(local, "Worker", Idle)
+    stopped = Idle(ONE[0], workspace, None)
+    stopped.task = sweep.left[run_id(study.runs[0])]
+    workers, screen = [stopped], told()
+    local._hear(sweep, Message(stopped, {"event": "died", "code": RESUME_ME}), workers, None, screen)
+    assert workers == made[1:] and made[1].task is None
+    assert (sweep.tries, len(sweep.left)) == ({}, len(study.runs))
+    assert "goes on from its last checkpoint" in screen._console.file.getvalue()
 
 
 def test_a_diverged_run_is_reported_and_not_tried_again(prepared, workspace, corpus):
