@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from scaling.parallel.layout import Layout
+from scaling.parallel.layout import BATCH_AXES, Layout
 
 
 def gather_rows(x_MD: Array, layout: Layout) -> Array:
@@ -49,6 +49,12 @@ def total(x: Array, axes: tuple[str, ...], layout: Layout) -> Array:
 def mean(x: Array, axes: tuple[str, ...], layout: Layout) -> Array:
     """The mean over the axes' devices, each with an equal share of what is averaged."""
     return total(x, axes, layout) / layout.ways(*axes)
+
+
+def all_sequences(x_B: Array, layout: Layout) -> Array:
+    """The batch of all devices, of which each has some sequences."""
+    over = layout.over(*BATCH_AXES)
+    return jax.lax.all_gather(x_B, over, axis=0, tiled=True) if over else x_B
 
 
 def place(axes: tuple[str, ...], layout: Layout) -> Array | int:

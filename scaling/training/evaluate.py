@@ -10,12 +10,13 @@ from scaling.models.families import Params
 from scaling.record import Heldout
 from scaling.training.feed import Feed
 from scaling.training.losses import task_of
+from scaling.training.site import HERE, Site
 from scaling.training.step import compiled_evaluate
 
 
-def evaluate(run: RunConfig, store: Store, feed: Feed, params: Params) -> Heldout:
+def evaluate(run: RunConfig, store: Store, feed: Feed, params: Params, site: Site = HERE) -> Heldout:
     """Loss over the held-out set, with standard errors over its sequences."""
-    losses = compiled_evaluate(task_of(run), run.precision)
+    losses = compiled_evaluate(task_of(run), run.precision, *site)
     sequences, nats, weights = run.data.heldout_sequences, [], []
     for start in range(0, sequences, run.batch):
         rows = np.arange(start, start + run.batch) % sequences  # one shape for the last batch too

@@ -21,7 +21,6 @@ from scaling.curve import compact
 from scaling.data.batches import check_enough, tokens_read
 from scaling.data.store import Store
 from scaling.outcome import record_of
-from scaling.parallel.layout import ALONE, Layout
 from scaling.provenance import provenance
 from scaling.record import RunDirectory, RunRecord, Tokens, read_config, read_record, write_config, write_record
 from scaling.training.checkpoint import Checkpoints, Progress, restore
@@ -31,6 +30,15 @@ from scaling.training.feed import Feed
 from scaling.training.logbook import Diverged, Live, Logbook
 from scaling.training.losses import task_of
 from scaling.training.schedules import cooldown_start, rate
+from scaling.training.site import (
+    HERE,
+    Site,
+    checkpoint_shapes,
+    for_checkpoint,
+    fresh_state,
+    from_checkpoint,
+    site_of,
+)
 from scaling.training.step import TrainState, compiled_init, compiled_step, hyper
 from scaling.training.trace import traced
 
@@ -56,6 +64,7 @@ def train(
     trained again, unless it failed. Raises RunHeld if another process has it.
     """
     check_enough(store, run)
+    site = HERE if isinstance(run.model, NgramConfig) else site_of(run, placement)
     directory = RunDirectory(runs / run_id(run))
     write_config(directory, run)
     try:
@@ -66,7 +75,7 @@ def train(
                 return _counted(run, store, directory, placement)
             keep = {tokens // run.batch_tokens for tokens in keep_tokens}
             with Checkpoints(directory.checkpoints, keep) as checkpoints:
-                return _attempt(run, runs, store, placement, keep, checkpoints, report, stop or threading.Event())
+                return _attempt(run, runs, store, placement, site, keep, checkpoints, report, stop or threading.Event())
     except Timeout:
         raise RunHeld(f"{directory.path}: another process is training this run") from None
 
@@ -76,6 +85,7 @@ def _attempt(
     runs: Path,
     store: Store,
     placement: Placement,
+    site: Site,
     keep: Collection[int],
     checkpoints: Checkpoints,
     report: Callable[[Live], None],
@@ -83,20 +93,20 @@ def _attempt(
 ) -> RunRecord | None:
     opened = time.perf_counter()
     directory = RunDirectory(runs / run_id(run))
-    state, progress = _start(run, runs, checkpoints)
+    state, progress = _start(run, runs, checkpoints, site)
     feed = Feed(run, store)
-    step_of = warmed_step(run, feed, Layout(microbatches=placement.microbatches))
+    step_of = warmed_step(run, feed, site)
     logbook = Logbook(run, directory, placement, progress, report, opened)
     status, message = "finished", ""
     try:
         with traced(step_of, directory.profile, placement.profile_steps) as step_of:
-            state = _follow(run, feed, placement, keep, checkpoints, logbook, state, step_of, stop)
+            state = _follow(run, feed, placement, site, keep, checkpoints, logbook, state, step_of, stop)
     except Diverged as error:
         status, message = "diverged", str(error)
     if stop.is_set() and logbook.progress.step < run.steps and status == "finished":
         logbook.close({"status": "interrupted"})
         return None
-    heldout = evaluate(run, store, feed, state.params) if status == "finished" else None
+    heldout = evaluate(run, store, feed, state.params, site) if status == "finished" else None
     if heldout is not None and not math.isfinite(heldout.loss):  # its last steps were skipped, too few to tell
         status, message, heldout = "diverged", f"held-out loss {heldout.loss} after the last step", None
     logbook.close({"status": status, "heldout_loss": heldout.loss if heldout else None})
@@ -139,12 +149,12 @@ def _devices() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _start(run: RunConfig, runs: Path, checkpoints: Checkpoints) -> tuple[TrainState, Progress]:
+def _start(run: RunConfig, runs: Path, checkpoints: Checkpoints, site: Site) -> tuple[TrainState, Progress]:
     """The state to go on from: this run's last checkpoint, else its trunk's, else a fresh one."""
-    like = state_shapes(run)
+    like = checkpoint_shapes(run, site)
     if own := checkpoints.latest(like):
         state, progress = own
-        return state, replace(progress, attempts=progress.attempts + 1)
+        return from_checkpoint(run, state, site), replace(progress, attempts=progress.attempts + 1)
     if run.trunk is not None:
         directory = RunDirectory(runs / run.trunk.run_id)
         if directory.checkpoints.is_dir():
@@ -152,7 +162,7 @@ def _start(run: RunConfig, runs: Path, checkpoints: Checkpoints) -> tuple[TrainS
         found = restore(directory.checkpoints, like, at_most=run.trunk.tokens // run.batch_tokens)
         if found is not None:
             state, progress = found
-            return state, Progress(
+            return from_checkpoint(run, state, site), Progress(
                 step=progress.step,
                 first_loss=progress.first_loss,
                 smooth_loss=progress.smooth_loss,
@@ -162,13 +172,14 @@ def _start(run: RunConfig, runs: Path, checkpoints: Checkpoints) -> tuple[TrainS
                 started_from_step=progress.step,
             )
     # A branch without its trunk's checkpoint walks the same path from the start, only slower.
-    return compiled_init(task_of(run))(run.seed), Progress(step=0)
+    return fresh_state(run, site), Progress(step=0)
 
 
 def _follow(
     run: RunConfig,
     feed: Feed,
     placement: Placement,
+    site: Site,
     keep: Collection[int],
     checkpoints: Checkpoints,
     logbook: Logbook,
@@ -190,24 +201,19 @@ def _follow(
             logbook.settle(*pending)
             pending = None
             logbook.flush()
-            checkpoints.save(state, logbook.progress)
+            checkpoints.save(for_checkpoint(run, state, site), logbook.progress)
             saved = time.perf_counter()
             if stop.is_set():
                 break
     return state
 
 
-def warmed_step(run: RunConfig, feed: Feed, layout: Layout = ALONE) -> Callable:
+def warmed_step(run: RunConfig, feed: Feed, site: Site = HERE) -> Callable:
     """The step of a run's shape, compiled and run once on a state of its own: a run's clock starts after it."""
-    step = compiled_step(task_of(run), run.precision, layout)
-    state = compiled_init(task_of(run))(0)
+    step = compiled_step(task_of(run), run.precision, *site)
+    state = compiled_init(task_of(run), *site)(0)
     jax.block_until_ready(step(state, feed.step(0), feed.knowledge, hyper(run, 0.0)))
     return step
-
-
-def state_shapes(run: RunConfig) -> TrainState:
-    """The leaves of a run's train state as shapes: what a checkpoint is read into."""
-    return jax.eval_shape(compiled_init(task_of(run)), 0)
 
 
 def _check_same_path(trunk: RunConfig, run: RunConfig) -> None:

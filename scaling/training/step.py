@@ -24,7 +24,7 @@ from scaling.models.parametrisation import (
     learning_rate_multipliers,
     weight_decay_multipliers,
 )
-from scaling.parallel.collectives import total
+from scaling.parallel.collectives import all_sequences, total
 from scaling.parallel.context import whole
 from scaling.parallel.layout import ALONE, Layout
 from scaling.parallel.mesh import shardings
@@ -144,15 +144,17 @@ def compiled_evaluate(task: Task, precision: str, layout: Layout = ALONE, mesh: 
         if layout.zero < 3:
             params = gathered(params, layout)
         found = losses(task, _cast(params, precision), tokens, knowledge, layout)
-        if not found.is_part:
-            return found.nats_BK, found.weights_BK
-        return whole(found.nats_BK, layout), whole(found.weights_BK, layout)
+        nats_BK, weights_BK = found.nats_BK, found.weights_BK
+        if found.is_part:
+            nats_BK, weights_BK = whole(nats_BK, layout), whole(weights_BK, layout)
+        return all_sequences(nats_BK, layout), all_sequences(weights_BK, layout)
 
     if mesh is None:
         return jax.jit(evaluate)
     batch = spec(("batch",), ACTIVATIONS, layout)
     given = (state_specs(task, layout).params, batch, PartitionSpec())
-    return jax.jit(jax.shard_map(evaluate, mesh=mesh, in_specs=given, out_specs=(batch, batch), check_vma=False))
+    # Every device, and so every host, has the result.
+    return jax.jit(jax.shard_map(evaluate, mesh=mesh, in_specs=given, out_specs=PartitionSpec(), check_vma=False))
 
 
 def state_specs(task: Task, layout: Layout) -> TrainState:

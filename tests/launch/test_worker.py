@@ -20,7 +20,7 @@ from scaling.training.loop import train
 from tests.launch.tiny import STEP, run_of
 
 ROOT = Path(__file__).parents[2]
-QUIET = Placement(tracking="off", checkpoint_seconds=0.2)
+QUIET = Placement(tracking="off")  # no checkpoint before a minute: only the signal makes one
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ def losses(runs, run):
 
 
 def test_a_worker_told_to_stop_exits_as_resumable_and_the_run_ends_with_the_same_losses(worker, corpus, tmp_path):
-    run = replace(run_of(corpus), tokens=3000 * STEP, data=replace(run_of(corpus).data, max_epochs=1e6))
+    run = replace(run_of(corpus), tokens=1200 * STEP, data=replace(run_of(corpus).data, max_epochs=1e6))
     store = prepare(run.data, tmp_path, lambda line: None)
     run = replace(run, data=replace(run.data, content=store.manifest.content))
     runs = tmp_path / "runs"
@@ -90,7 +90,7 @@ def test_a_worker_told_to_stop_exits_as_resumable_and_the_run_ends_with_the_same
     assert process.wait(60) == RESUME_ME
     whole = train(run, tmp_path / "whole", store, placement=QUIET)
     record = read_record(directory.record)
-    assert record.cost.attempts == 3
+    assert record.cost.attempts == 2  # one that is broken off before its first checkpoint leaves no trace
     assert record.heldout == whole.heldout
     losses = [
         pq.read_table(RunDirectory(folder / run_id(run)).curve)["loss"].to_numpy()
