@@ -213,7 +213,7 @@ def _exponents(found: Comparison) -> str:
     if not exponent_lines(found):
         return ""
     head = ["arm", f"loss against {axis_name(found.x)}", "best size against FLOPs", "points"]
-    tests = [(f"{item.of}, {plural(len(item.arms), 'arm')}", item.result.describe()) for item in found.same]
+    tests = [(f"exponent of {item.of}, {plural(len(item.arms), 'arm')}", item.result.describe()) for item in found.same]
     said = paragraph(
         "Power laws without a floor, over the range that was trained: exponents of this range, not of the limit.",
         "muted",

@@ -26,7 +26,9 @@ def summarise_comparison(found: Comparison) -> str:
     width = max([len(row[0]) for row in arm_rows(found)], default=0)
     lines += ["", *(f"  {name:<{width}}  {rest}" for name, rest in map(_arm_line, arm_rows(found)))]
     lines += ["", *exponent_lines(found)] if exponent_lines(found) else []
-    lines += [f"{item.of}, {plural(len(item.arms), 'arm')}: {item.result.describe()}" for item in found.same]
+    lines += [
+        f"exponent of {item.of}, {plural(len(item.arms), 'arm')}: {item.result.describe()}" for item in found.same
+    ]
     for item in found.worth:
         arm, first, loss, at, factor, outside = worth_row(found, item)
         lines.append(f"{arm}: for a loss of {loss} {factor} times the {at} of {first} {outside}".rstrip())

@@ -17,7 +17,8 @@ def test_the_summary_names_arms_exponents_the_test_and_the_price(found):
     assert lines[0] == "2 arms, 13 runs"
     assert any(line.startswith("  LSTM         loss ~ N^-0.09") for line in lines)
     assert any(
-        line.startswith("loss against parameters (next token), 2 arms: test of equality: p = ") for line in lines
+        line.startswith("exponent of loss against parameters (next token), 2 arms: test of equality: p = ")
+        for line in lines
     )
     assert any(line.startswith("LSTM: for a loss of 3.3") and "parameters of transformer" in line for line in lines)
 
