@@ -64,6 +64,7 @@ class Finding:
     bound: float  # of the first two; of the third it is `steps_bound`
     state_bytes: int
     state_bytes_expected: int
+    state_bytes_alone: int
     temporary_bytes: int
     temporary_bytes_alone: int
     surprises: tuple[str, ...]  # what was sent that should not have been, or the reverse
@@ -127,6 +128,7 @@ def compare(run: RunConfig, placement: Placement, layout: Layout) -> Finding:
         bound=rounding(run),
         state_bytes=found.state_bytes,
         state_bytes_expected=state_bytes_of_device(run.model, layout) if is_transformer else alone.state_bytes,
+        state_bytes_alone=alone.state_bytes,
         temporary_bytes=found.temporary_bytes,
         temporary_bytes_alone=alone.temporary_bytes,
         surprises=surprises(found.sent, expected(run, layout)),

@@ -292,7 +292,7 @@ class _Step:
         The router's losses are of all tokens: visits and mean probabilities
         of each expert, the z-loss and the share dropped.
         """
-        moe, layout = self.model.moe, self.layout
+        moe = self.model.moe
         slots = self._slots(side)
         rows = slots * self.model.dim * self.width
         yield _exchange("rows of experts", rows, 2)
@@ -308,7 +308,7 @@ class _Step:
             yield from (_rows("all-gather", whole), _rows("reduce-scatter", whole))
 
     def _experts_backward(self, side: Side) -> Iterator[Line]:
-        moe, layout = self.model.moe, self.layout
+        moe = self.model.moe
         yield _exchange("rows of experts", self._slots(side) * self.model.dim * self.width, 2)
         for leaf in self._routed(moe.every - 1):
             yield Line(
