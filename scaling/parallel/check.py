@@ -18,12 +18,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from scaling.config import Placement, RunConfig, TransformerConfig, Word2VecConfig
+from scaling.counts import params
 from scaling.objectives.build import needs_marks, needs_pairs
 from scaling.objectives.marks import marks
 from scaling.parallel.hlo import Collective, collectives
 from scaling.parallel.layout import Layout, layout_of
 from scaling.parallel.mesh import mesh_of
-from scaling.parallel.shapes import state_bytes_of_device
+from scaling.parallel.shapes import leaves, state_bytes_of_device
 from scaling.parallel.tiny import STEPS
 from scaling.parallel.traffic import Traffic, expected
 from scaling.parallel.weights import unstaged
@@ -66,6 +67,7 @@ class Finding:
     state_bytes_expected: int
     state_bytes_alone: int
     temporary_bytes: int
+    temporary_bytes_expected: int
     temporary_bytes_alone: int
     surprises: tuple[str, ...]  # what was sent that should not have been, or the reverse
 
@@ -90,6 +92,11 @@ class Finding:
             found["memory"] = (
                 f"a device holds {self.state_bytes:,} bytes of parameters and optimizer, not "
                 f"{self.state_bytes_expected:,}"
+            )
+        elif self.temporary_bytes > (1 + MEMORY_TOLERANCE) * self.temporary_bytes_expected:
+            found["memory"] = (
+                f"beside its state a device needs {self.temporary_bytes:,} bytes, not "
+                f"{self.temporary_bytes_expected:,} of the {self.temporary_bytes_alone:,} of one device alone"
             )
         if self.surprises:
             found["collectives"] = "\n".join(self.surprises)
@@ -117,7 +124,6 @@ def compare(run: RunConfig, placement: Placement, layout: Layout) -> Finding:
         alone.gradients,
     )
     worst, name = max(jax.tree.leaves(apart, is_leaf=lambda x: isinstance(x, tuple)))
-    is_transformer = isinstance(run.model, TransformerConfig) and run.objective.kind != "replaced_tokens"
     return Finding(
         placement=placement,
         layout=layout,
@@ -127,9 +133,10 @@ def compare(run: RunConfig, placement: Placement, layout: Layout) -> Finding:
         steps=_tree_norm(jax.tree.map(np.subtract, found.params, alone.params)) / _tree_norm(alone.moved),
         bound=rounding(run),
         state_bytes=found.state_bytes,
-        state_bytes_expected=state_bytes_of_device(run.model, layout) if is_transformer else alone.state_bytes,
+        state_bytes_expected=state_bytes_of_device(run.model, layout) if _has_shapes(run) else alone.state_bytes,
         state_bytes_alone=alone.state_bytes,
         temporary_bytes=found.temporary_bytes,
+        temporary_bytes_expected=_temporary(run, layout, alone.temporary_bytes),
         temporary_bytes_alone=alone.temporary_bytes,
         surprises=surprises(found.sent, expected(run, layout)),
     )
@@ -206,6 +213,30 @@ def surprises(sent: Sequence[Collective], traffic: Traffic) -> tuple[str, ...]:
 def _named(one: Collective) -> str:
     where = " x ".join(one.axes)
     return f"{one.kind} over {where}, {one.payload_bytes:,} bytes {one.times} times, {one.op_name}, {one.line}"
+
+
+def _temporary(run: RunConfig, layout: Layout, alone: int) -> int:
+    """Bytes that a device needs beside its state, from what one device alone needs.
+
+    All devices share the activations evenly. A gradient is as large as the
+    parameters at hand; fsdp makes them whole, and holds its own part of
+    gradients besides; tensor makes experts whole, and their gradients.
+    """
+    if not _has_shapes(run):
+        size = whole = shard = 4 * params(run.model, run.objective).total
+        experts = 0
+    else:
+        found = leaves(run.model)
+        size = 4 * sum(leaf.elements for leaf in found)
+        whole = 4 * sum(leaf.elements_of_device(layout, but=("fsdp",)) for leaf in found)
+        shard = 4 * sum(leaf.elements_of_device(layout) for leaf in found)
+        routed = [leaf for leaf in found if "experts" in leaf.dims and layout.tensor > 1]
+        experts = 2 * 4 * sum(leaf.elements_of_device(layout, but=("fsdp", "tensor")) for leaf in routed)
+    return (alone - size) // layout.devices + whole + (shard if layout.fsdp > 1 else 0) + experts
+
+
+def _has_shapes(run: RunConfig) -> bool:
+    return isinstance(run.model, TransformerConfig) and run.objective.kind != "replaced_tokens"
 
 
 def _copied(params: Any, layout: Layout) -> Any:

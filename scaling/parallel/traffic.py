@@ -148,29 +148,28 @@ class _Step:
         """What fsdp divides is gathered before use, and its gradient scattered.
 
         zero 3: for every pass, in the precision of the compute; layers in a
-        pipeline once a step, and again for the backward pass where blocks are
-        computed again, and for the encoder where it has the decoder's layers.
-        zero 2 and 1: once a step, in float32; gradients after every
-        pass (2) or once (1).
+        pipeline once a step, for the encoder too where it has the decoder's,
+        and again for the backward pass where blocks are computed again. What
+        an unrolled or a looped pass gathers again XLA may keep instead, and
+        on CPU it does. zero 2 and 1: once a step, in float32; gradients are
+        scattered after every pass (2) or once (1).
         """
         layout = self.layout
         for leaf in leaves(self.model):
             if "fsdp" not in leaf.axes(layout):
                 continue
             elements = leaf.elements_of_device(layout, but=("fsdp",))
-            gathers = scatters = self.passes
-            if layout.zero < 3:
-                gathers, scatters = 1, self.passes if layout.zero == 2 else 1
-            elif leaf.is_layer:
-                uses = 2 if self.model.shared_layers and "cross" not in leaf.path else 1
-                again = 2 if layout.remat == "block" and layout.pipe == 1 else 1
-                gathers, scatters = gathers * uses * again, scatters * uses
-            width = self.width if layout.zero == 3 else 4
-            yield Line(what="weights", kind="all-gather", axes=("fsdp",), payload_bytes=width * elements, times=gathers)
-            yield Line(
-                what="gradients of weights", kind="reduce-scatter", axes=("fsdp",), payload_bytes=4 * elements,
-                times=scatters,
-            )  # fmt: skip
+            width, again, scatters = 4, 0, self.passes if layout.zero == 2 else 1
+            if layout.zero == 3:
+                uses = 2 if leaf.is_layer and self.model.shared_layers and "cross" not in leaf.path else 1
+                twice = 2 if leaf.is_layer and layout.remat == "block" and layout.pipe == 1 else 1
+                width, again, scatters = self.width, self.passes * uses * twice - 1, self.passes * uses
+            line = Line(what="weights", kind="all-gather", axes=("fsdp",), payload_bytes=width * elements)
+            yield line
+            yield replace(line, times=again, may_be_absent=True)
+            yield replace(
+                line, what="gradients of weights", kind="reduce-scatter", payload_bytes=4 * elements, times=scatters
+            )
 
     def gradients(self) -> Iterator[Line]:
         """Once a step every gradient is summed, in float32, over the devices that hold the same parameters."""
@@ -224,15 +223,13 @@ class _Step:
                 runs = layout.repeats * layout.microbatches + layout.pipe - 1
                 yield from self._pipeline(side, runs)
             stage = side.layers // (layout.pipe * layout.repeats)
-            period = len(self.model.period(side.layers))
             yield from _times(runs, self._forward(side, stage, is_again=False))
             for layer in range(stage):
                 yield from _times(runs, self._backward(side, layer))
-            if layout.pipe > 1:  # a tick is computed again, but for the end that nobody reads
-                whole = stage - period if layout.remat == "block" else stage
-                yield from _times(runs, self._forward(side, whole, is_again=whole == stage))
-            if layout.remat == "block":
-                yield from _times(runs * (stage // period), self._forward(side, period, is_again=True))
+            if layout.pipe > 1:  # a tick is computed again
+                yield from _times(runs, self._forward(side, stage, is_again=True))
+            if layout.remat == "block":  # and every block; XLA may see that it has been already, and on CPU it does
+                yield from _known(_times(runs, self._forward(side, stage, is_again=False)))
 
     def _pipeline(self, side: Side, ticks: int) -> Iterator[Line]:
         """Every tick hands a microbatch on, forward and back; what leaves the last stage is given to all."""
@@ -359,3 +356,8 @@ def _sum(what: str, axes: tuple[str, ...], size: int, times: int, *, may_be_abse
 def _times(times: int, lines: Iterable[Line]) -> Iterator[Line]:
     for line in lines:
         yield replace(line, times=line.times * times)
+
+
+def _known(lines: Iterable[Line]) -> Iterator[Line]:
+    for line in lines:
+        yield replace(line, may_be_absent=True)
