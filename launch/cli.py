@@ -23,6 +23,7 @@ A laboratory for neural scaling laws: state a question, plan and price the runs,
   scaling models          the published shapes by name, with their parameters
   scaling convert IN OUT  a model of the transformers library to ours, or ours to theirs
   scaling coord-check     do activations and updates keep their size as width or depth grows?
+  scaling check-parallel STUDY  does a step spread over devices compute what it computes on one?
 
 From a study's records, or a TABLE of anybody's runs (CSV, Parquet, JSONL, a wandb export, a folder of runs):
 
@@ -56,6 +57,7 @@ def main() -> None:
         coordinate_command,
         decision_commands,
         models_command,
+        parallel_command,
     )
 
     known = {
@@ -67,6 +69,7 @@ def main() -> None:
         "models": models_command.models,
         "convert": convert_command.convert,
         "coord-check": coordinate_command.coord_check,
+        "check-parallel": parallel_command.check_parallel,
         "fit": analysis_commands.fit,
         "report": analysis_commands.report,
         "optimum": decision_commands.optimum,

@@ -171,13 +171,13 @@ class TrainOptions(LaunchOptions):
 
 def plan(arguments: list[str]) -> None:
     """Print the runs of a study and what they would take."""
-    options, study = _study("plan", PlanOptions, arguments)
+    options, study = study_of("plan", PlanOptions, arguments)
     _print_plan(study, options)
 
 
 def launch(arguments: list[str]) -> None:
     """Train what is left of a study; when all is done, fit and report."""
-    options, study = _study("launch", LaunchOptions, arguments)
+    options, study = study_of("launch", LaunchOptions, arguments)
     if options.dry_run:
         return _dry_run(study, options)
     study, outcomes = _train_all(study, options)
@@ -216,7 +216,7 @@ def status(arguments: list[str]) -> None:
     """How far each run of a study is."""
     from launch.status import print_states, states
 
-    options, study = _study("status", StatusOptions, arguments)
+    options, study = study_of("status", StatusOptions, arguments)
     pinned = _pinned(study, options.workspace)
     if pinned is None:
         raise ValueError(
@@ -239,7 +239,8 @@ def data(arguments: list[str]) -> None:
     actions[arguments[0]](arguments[1:])
 
 
-def _study(command: str, options: type, arguments: list[str]) -> tuple[Any, Study]:
+def study_of(command: str, options: type, arguments: list[str]) -> tuple[Any, Study]:
+    """A command's options and the study that its first argument names. Raises ValueError where it names none."""
     if not arguments or arguments[0].startswith("-"):
         raise ValueError(f"which study? one of: {', '.join(studies.names())}. Then --help shows its options")
     return studies.parse(arguments[0], options, arguments[1:], prog=f"scaling {command}")

@@ -6,8 +6,8 @@ import jax
 from jax import Array
 
 from scaling.parallel.collectives import gather_weight
+from scaling.parallel.dims import dims_of
 from scaling.parallel.layout import Layout
-from scaling.parallel.tables import dims_of
 
 
 def gathered(params: Any, layout: Layout, *, but_blocks: bool = False) -> Any:

@@ -26,10 +26,11 @@ from scaling.models.parametrisation import (
 )
 from scaling.parallel.collectives import all_sequences, total
 from scaling.parallel.context import whole
+from scaling.parallel.dims import ACTIVATIONS
 from scaling.parallel.layout import ALONE, Layout
 from scaling.parallel.mesh import shardings
 from scaling.parallel.pipeline import in_parts
-from scaling.parallel.tables import ACTIVATIONS, axes_of, spec, specs_of
+from scaling.parallel.tables import axes_of, spec, specs_of
 from scaling.parallel.weights import gathered, staged
 from scaling.training.losses import Knowledge, Task, Tokens, init, losses
 from scaling.training.policy import NormMean, no_norms, take_or_skip

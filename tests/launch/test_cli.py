@@ -40,6 +40,7 @@ def test_help_names_every_command_and_study():
         "models",
         "convert",
         "coord-check",
+        "check-parallel",
         *studies.names(),
     ):
         assert word in shown
