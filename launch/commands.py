@@ -25,10 +25,11 @@ from scaling.config import (
     lengths,
     run_id,
 )
+from scaling.hardware import HARDWARE
 from scaling.models.published import published
 from scaling.plan import Cell, Study, manifest, pin, price, round_tokens
 from scaling.record import write_atomic
-from scaling.roofline import GRID_KG_CO2_PER_KWH, HARDWARE
+from scaling.roofline import GRID_KG_CO2_PER_KWH
 from scaling.workspace import Workspace
 
 console = Console()

@@ -13,7 +13,8 @@ from typing import Any, Literal
 
 from scaling.config import DataConfig, ModelConfig, RunConfig, Trunk, run_id
 from scaling.counts import flops_per_token, params
-from scaling.roofline import GRID_KG_CO2_PER_KWH, Hardware, Prediction, predict
+from scaling.hardware import Hardware
+from scaling.roofline import GRID_KG_CO2_PER_KWH, Prediction, predict
 
 WARMUP_FRACTION = 0.02  # of the horizon; of the shortest one, for runs that share a trunk
 MIN_STEPS = 20  # a shorter run is all warm-up and cooldown

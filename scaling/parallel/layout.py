@@ -53,6 +53,16 @@ class Layout:
     def batch_ways(self) -> int:
         return self.ways(*BATCH_AXES)
 
+    @property
+    def ticks(self) -> int:
+        """Steps of the pipeline's schedule, R A + P - 1; without a pipeline its microbatches."""
+        return self.repeats * self.microbatches + self.pipe - 1
+
+    @property
+    def bubble(self) -> float:
+        """Share of the schedule in which a stage is idle."""
+        return (self.pipe - 1) / self.ticks
+
 
 ALONE = Layout()
 
