@@ -1,17 +1,23 @@
-"""What a run will cost before it is paid for: time, memory, energy, money and CO2.
+"""What one run will cost before it is paid for: time, memory, energy, money and CO2.
 
 A step does arithmetic, moves bytes to and from memory and, on several devices,
-sums gradients over the links. If all three overlapped perfectly it would take
+sends bytes over their links. If all three overlapped perfectly it would take
 as long as the slowest, if nothing overlapped as long as their sum: the truth
 lies between the two, given the share of the peak that products reach.
-Launch overheads, input and evaluation are left out.
+Launch overheads, latencies, input and evaluation are left out.
 """
 
 from dataclasses import dataclass, replace
+from functools import cache
 
-from scaling.config import RunConfig
-from scaling.counts import Causal, params, state_bytes, train_flops, training_memory
+from scaling.config import ModelConfig, ObjectiveConfig, RunConfig
+from scaling.config.placement import AXES
+from scaling.counts import TRAIN_PASSES, Causal, passing_bytes, state_bytes, train_flops, training_memory
+from scaling.counts.divided import share
+from scaling.counts.work import work
 from scaling.hardware import Hardware
+from scaling.parallel.layout import ALONE, Layout
+from scaling.parallel.volume import axis_bytes, computed_forward
 
 GRID_KG_CO2_PER_KWH = 0.48  # world mean of 2023, Ember's Global Electricity Review 2024
 
@@ -20,12 +26,50 @@ GRID_KG_CO2_PER_KWH = 0.48  # world mean of 2023, Ember's Global Electricity Rev
 ACTIVATION_PASSES = 6
 
 
+# What goes over these axes can go over the links of all devices of a node at once.
+_IN_RINGS = ("data", "fsdp", "tensor")
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepTime:
+    """What one step takes on each device of a layout."""
+
+    flops: float  # of all devices, exact convention
+    math_seconds: float  # with what is computed again, and with the pipeline's bubble
+    memory_seconds: float
+    axis_bytes: dict[str, float]  # sent by a device over each mesh axis
+    axis_seconds: dict[str, float]
+    bubble: float  # share of a pipeline's schedule in which a stage is idle
+    memory_bytes: int  # per device
+
+    @property
+    def communication_seconds(self) -> float:
+        return sum(self.axis_seconds.values())
+
+    @property
+    def low(self) -> float:
+        """Everything overlaps: the slowest of the three."""
+        return max(self.math_seconds, self.memory_seconds, self.communication_seconds)
+
+    @property
+    def high(self) -> float:
+        """Nothing overlaps: their sum."""
+        return self.math_seconds + self.memory_seconds + self.communication_seconds
+
+    @property
+    def bound_by(self) -> str:
+        """What takes longest: "math", "memory", or the mesh axis that takes most of the communication."""
+        if self.communication_seconds > max(self.math_seconds, self.memory_seconds):
+            return max(self.axis_seconds, key=self.axis_seconds.__getitem__)
+        return "math" if self.math_seconds >= self.memory_seconds else "memory"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Prediction:
     """What one run will take; a branch's figures leave out the trunk, which is paid for in its own run.
 
     hours, energy, money and CO2 are those of the slow bound: at most this,
-    if the efficiency is right.
+    if the efficiency is right. The figures of a step are explained in `StepTime`.
     """
 
     tokens: int  # that this run trains on itself
@@ -34,8 +78,12 @@ class Prediction:
     math_seconds: float  # a step
     memory_seconds: float
     communication_seconds: float
-    step_seconds_low: float  # everything overlaps: the slowest of the three
-    step_seconds_high: float  # nothing overlaps: their sum
+    axis_bytes: dict[str, float]
+    axis_seconds: dict[str, float]
+    bubble: float
+    bound_by: str
+    step_seconds_low: float
+    step_seconds_high: float
     memory_bytes: int  # per device
     fits: bool  # memory_bytes within the device's
     hours_low: float  # on all devices together, from start to end
@@ -49,88 +97,124 @@ def predict(
     run: RunConfig,
     hardware: Hardware,
     *,
-    devices: int = 1,
-    microbatches: int = 1,
+    layout: Layout = ALONE,
     causal: Causal = "full",
     efficiency: float | None = None,
     watts: float | None = None,
     dollars_per_hour: float | None = None,
     kg_co2_per_kwh: float = GRID_KG_CO2_PER_KWH,
 ) -> Prediction:
-    """Time, memory and price of one run on `devices` devices that share its batch.
+    """Time, memory and price of one run on the devices of a layout.
 
-    Parameters are held whole on every device and gradients summed over a
-    ring. None takes the hardware's figure. Raises ValueError when the batch
-    cannot be cut into devices * microbatches equal parts.
+    None takes the hardware's figure. Raises ValueError when the batch cannot
+    be cut into equal parts.
     """
     given = {"efficiency": efficiency, "watts": watts, "dollars_per_hour": dollars_per_hour}
     hardware = replace(hardware, **{name: value for name, value in given.items() if value is not None})
-    memory = training_memory(
-        run.model,
-        run.objective,
-        sequences=_sequences(run, devices, microbatches),
-        precision=run.precision,
-        microbatches=microbatches,
-        fused_attention=hardware.fused_attention,
-    )
-    flops_step = train_flops(run.model, run.batch_tokens, run.objective, causal=causal).exact
-    math = flops_step / (devices * hardware.efficiency * hardware.peak_flops(run.precision))
-    traffic = _state_traffic(run, microbatches) + ACTIVATION_PASSES * memory.activations * microbatches
-    moving = traffic / hardware.memory_bandwidth
-    summing = (
-        _ring_bytes(4 * params(run.model, run.objective).total, devices) / hardware.link_bandwidth
-    )  # gradients are float32
-    low, high = max(math, moving, summing), math + moving + summing
+    step = step_time(run, hardware, layout, causal=causal)
     tokens = run.tokens - (run.trunk.tokens if run.trunk else 0)
     steps = tokens // run.batch_tokens
-    device_hours = devices * steps * high / 3600
+    device_hours = layout.devices * steps * step.high / 3600
     energy = device_hours * hardware.watts / 1000
     return Prediction(
         tokens=tokens,
         steps=steps,
-        flops=steps * flops_step,
-        math_seconds=math,
-        memory_seconds=moving,
-        communication_seconds=summing,
-        step_seconds_low=low,
-        step_seconds_high=high,
-        memory_bytes=memory.total,
-        fits=memory.total <= hardware.memory_bytes,
-        hours_low=steps * low / 3600,
-        hours=steps * high / 3600,
+        flops=steps * step.flops,
+        math_seconds=step.math_seconds,
+        memory_seconds=step.memory_seconds,
+        communication_seconds=step.communication_seconds,
+        axis_bytes=step.axis_bytes,
+        axis_seconds=step.axis_seconds,
+        bubble=step.bubble,
+        bound_by=step.bound_by,
+        step_seconds_low=step.low,
+        step_seconds_high=step.high,
+        memory_bytes=step.memory_bytes,
+        fits=step.memory_bytes <= hardware.memory_bytes,
+        hours_low=steps * step.low / 3600,
+        hours=steps * step.high / 3600,
         energy_kwh=energy,
         dollars=device_hours * hardware.dollars_per_hour,
         kg_co2=energy * kg_co2_per_kwh,
     )
 
 
-def _sequences(run: RunConfig, devices: int, microbatches: int) -> int:
+def step_time(run: RunConfig, hardware: Hardware, layout: Layout, *, causal: Causal = "full") -> StepTime:
+    """One step on a layout's devices. Raises ValueError when the batch cannot be cut into equal parts."""
+    sequences = _sequences(run, layout)
+    memory = training_memory(
+        run.model,
+        run.objective,
+        sequences=sequences,
+        precision=run.precision,
+        fused_attention=hardware.fused_attention,
+        layout=layout,
+    )
+    flops = train_flops(run.model, run.batch_tokens, run.objective, causal=causal).exact
+    again = (computed_forward(layout) - 1) * _body_share(run.model, run.objective) / TRAIN_PASSES
+    peak = layout.devices * hardware.efficiency * hardware.peak_flops(run.precision)
+    sent = axis_bytes(run, layout)
+    return StepTime(
+        flops=flops,
+        math_seconds=flops * (1 + again) / peak / (1 - layout.bubble),
+        memory_seconds=_moved_bytes(run, sequences, hardware.fused_attention, layout) / hardware.memory_bandwidth,
+        axis_bytes=sent,
+        axis_seconds={axis: size / axis_bandwidth(hardware, layout, axis) for axis, size in sent.items()},
+        bubble=layout.bubble,
+        memory_bytes=memory.total,
+    )
+
+
+def axis_bandwidth(hardware: Hardware, layout: Layout, axis: str) -> float:
+    """Bytes/s that a device sends over a mesh axis, the last axes lying closest together.
+
+    An axis within a node has its links. One that leaves it has the network:
+    k devices of the axis in a node send k parts of a gathered or summed array
+    out of it at once, so each is as fast as k of them, up to the links. Whole
+    pieces for a neighbour or for everybody have one device's.
+    """
+    within = layout.ways(*AXES[AXES.index(axis) + 1 :])
+    if within * layout.ways(axis) <= hardware.devices_per_node:
+        return hardware.link_bandwidth
+    together = max(1, hardware.devices_per_node // within) if axis in _IN_RINGS else 1
+    return min(hardware.link_bandwidth, together * hardware.network_bandwidth)
+
+
+@cache
+def _body_share(model: ModelConfig, objective: ObjectiveConfig) -> float:
+    """Share of the layers in the forward work: what is computed again where anything is."""
+    done = work(model, objective, "full")
+    body = done.products + done.scores
+    return body / (body + done.logits) if body else 0.0
+
+
+def _sequences(run: RunConfig, layout: Layout) -> int:
     """Sequences that one device holds at a time."""
-    for name, value in (("devices", devices), ("microbatches", microbatches)):
-        if value < 1:
-            raise ValueError(f"predict: {name}={value}; at least one is needed")
-    parts = devices * microbatches
+    parts = layout.batch_ways * layout.microbatches
     if run.batch % parts:
         raise ValueError(
-            f"predict: a batch of {run.batch} sequences cannot be cut into {devices} devices * {microbatches} "
-            f"microbatches = {parts} equal parts; choose a batch that is a multiple of {parts}"
+            f"predict: a batch of {run.batch} sequences cannot be cut into {layout.batch_ways} devices * "
+            f"{layout.microbatches} microbatches = {parts} equal parts; choose a batch that is a multiple of {parts}"
         )
     return run.batch // parts
 
 
-def _ring_bytes(size: float, devices: int) -> float:
-    """Bytes each device sends to sum `size` bytes over a ring: 2 (n - 1) / n of them.
-
-    n - 1 steps scatter the sums, n - 1 gather them, each of size / n
-    (Patarasuk & Yuan 2009).
-    """
-    return 2 * (devices - 1) / devices * size
-
-
-def _state_traffic(run: RunConfig, microbatches: int) -> float:
-    """Bytes of weights, gradients and moments that one step reads and writes on a device."""
-    state = state_bytes(run.precision, microbatches=microbatches)
-    compute = state.copy or state.params
-    each_microbatch = 2 * compute + state.gradients + 2 * state.accumulator  # weights forward and backward
-    update = state.gradients + 2 * (state.params + state.optimizer) + state.copy
-    return params(run.model, run.objective).total * float(microbatches * each_microbatch + update)
+def _moved_bytes(run: RunConfig, sequences: int, fused: bool, layout: Layout) -> float:
+    """Bytes that one step reads and writes on a device: weights, gradients and moments, and activations."""
+    own, accumulates = share(run.model, run.objective, layout), layout.microbatches > 1 and layout.pipe == 1
+    state = state_bytes(run.precision, microbatches=layout.microbatches if accumulates else 1)
+    passes = layout.ticks / layout.repeats if layout.pipe > 1 else layout.microbatches
+    each_pass = own.whole * (2 * (state.copy or state.params) + state.gradients)  # weights forward and backward
+    summed = own.held * 2 * state.accumulator
+    update = own.held * (state.gradients + 2 * (state.params + state.optimizer) + state.copy)
+    passing = passing_bytes(
+        run.model,
+        run.objective,
+        sequences=sequences,
+        precision=run.precision,
+        fused_attention=fused,
+        layout=layout,
+    )
+    written_again = 2 * (computed_forward(layout) - 1)  # and read
+    activations = (ACTIVATION_PASSES + written_again) * passing * layout.microbatches
+    return passes * (each_pass + summed) + update + activations

@@ -30,16 +30,19 @@ class Share(NamedTuple):
 
     held: int  # at rest
     whole: int  # that it computes with
+    layers: int  # of these, in layers
     gathered_layers: int  # of these, what is gathered over `fsdp` layer by layer
     gathered_ends: int  # and what is gathered beside the layers: embedding, head, positions
 
 
+@cache
 def share(model: ModelConfig, objective: ObjectiveConfig, layout: Layout) -> Share:
     found = groups(model, objective)
     gathered = [group for group in found if layout.fsdp > 1 and "fsdp" in group.axes]
     return Share(
         held=sum(group.held(layout) for group in found),
         whole=sum(group.whole(layout) for group in found),
+        layers=sum(group.whole(layout) for group in found if group.in_layers),
         gathered_layers=sum(group.whole(layout) for group in gathered if group.in_layers),
         gathered_ends=sum(group.whole(layout) for group in gathered if not group.in_layers),
     )

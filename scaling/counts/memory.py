@@ -1,6 +1,7 @@
 """Bytes that one device needs to train and to generate."""
 
 from dataclasses import dataclass
+from functools import cache
 
 from scaling.config import ModelConfig, ObjectiveConfig, RecurrentConfig, TransformerConfig
 from scaling.counts import weights
@@ -101,6 +102,24 @@ def training_memory(
     )
 
 
+def passing_bytes(
+    model: ModelConfig,
+    objective: ObjectiveConfig = NEXT_TOKEN,
+    *,
+    sequences: int,
+    precision: Precision = "float32",
+    fused_attention: bool = False,
+    layout: Layout = ALONE,
+) -> float:
+    """Bytes of activations that one device makes of `sequences` sequences, kept or computed again.
+
+    In a pipeline of its own stage, with the idle ticks, which compute as others do.
+    """
+    found = _parts(model, objective, fused_attention, layout)
+    of_layers = in_bytes(Kept.sum(found.layers), precision) / layout.pipe / (1 - layout.bubble)
+    return sequences * (of_layers + in_bytes(Kept.sum([found.ends, found.logits]), precision))
+
+
 def inference_memory(
     model: ModelConfig,
     *,
@@ -134,11 +153,14 @@ def _weights(model: ModelConfig, objective: ObjectiveConfig, precision: Precisio
 
     With zero=3 a layer is gathered where it is used. The backward pass reads
     it too: it is kept, unless the block is computed again. A pipeline gathers
-    a stage's layers before its first tick. With zero=1 and 2 all is gathered
-    first, in float32, and then cast.
+    a stage's layers before its first tick; where they come past it several
+    times, what each tick has worked with is kept. With zero=1 and 2 all is
+    gathered first, in float32, and then cast.
     """
     own, state = share(model, objective, layout), state_bytes(precision)
     at_rest = own.held * state.params
+    if layout.repeats > 1:
+        at_rest += WIDTHS[precision] * own.layers * layout.ticks // layout.repeats
     if layout.fsdp == 1:
         return at_rest + own.held * state.copy
     if layout.zero < 3:
@@ -196,6 +218,7 @@ def _logits(found: Parts, sequences: int, layout: Layout) -> int:
     return 4 * (numbers if layout.ways("pipe", "tensor") > 1 else min(numbers, 2 * LOGITS_AT_ONCE))
 
 
+@cache
 def _periods(model: ModelConfig) -> int:
     """Of all layers of both stacks: what is gathered, or computed again, at a time is one of them."""
     if not isinstance(model, TransformerConfig):

@@ -69,6 +69,8 @@ ALONE = Layout()
 
 def layout_of(run: RunConfig, placement: Placement, devices: int) -> Layout:
     """The layout of a run on so many devices. Raises ValueError where it cannot be, with the nearest that can."""
+    if devices < 1:
+        raise ValueError(f"a run on devices={devices}; at least one is needed")
     sizes = {axis: getattr(placement, axis) for axis in AXES}
     others = 1
     for axis in AXES[1:]:
