@@ -9,7 +9,7 @@ each part, to `results/<device>.json`. On CPU the same code runs on tiny shapes,
 which shows that it works and measures nothing.
 
 MFU is the exact training FLOPs of `scaling.counts` times tokens/s over the
-device's peak in `scaling.roofline`. Exact counts the whole square of attention
+device's peak in `scaling.hardware`. Exact counts the whole square of attention
 scores, as published figures usually do; `mfu_of_seen_keys` counts only the
 half that a causal model sees, which is all that a flash kernel computes.
 

@@ -20,8 +20,8 @@ import numpy as np
 from benchmarks.accelerator_kernels import parts_alone, traced
 from scaling.config import NextToken, TransformerConfig
 from scaling.counts import flops_per_token, params
+from scaling.hardware import hardware_of
 from scaling.models.published import published
-from scaling.roofline import hardware_of
 from scaling.training.losses import Knowledge, Task, Tokens
 from scaling.training.many import compiled_many, compiled_many_init
 from scaling.training.step import Hyper, compiled_init, compiled_step

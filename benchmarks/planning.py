@@ -24,11 +24,11 @@ from benchmarks.machine import command, machine, save
 from launch.show_plan import to_json
 from launch.status import states
 from scaling.config import DataConfig, Placement, RunConfig, TransformerConfig, run_id
+from scaling.hardware import HARDWARE
 from scaling.outcome import record_of
 from scaling.plan import Study, branches, chain, price
 from scaling.provenance import provenance
 from scaling.record import Heldout, RunDirectory, Tokens, write_config, write_record
-from scaling.roofline import HARDWARE
 from scaling.sizes import models
 from scaling.workspace import Workspace
 

@@ -12,12 +12,12 @@ from rich.console import Console
 
 from launch import studies
 from launch.analysis_commands import FitOptions, write_report_of
+from launch.placement_options import MeshOptions, PlacementOptions
 from scaling.config import (
     DataConfig,
     NextToken,
     ObjectiveConfig,
     OptimConfig,
-    Placement,
     RunConfig,
     ScheduleConfig,
     TransformerConfig,
@@ -25,10 +25,11 @@ from scaling.config import (
     lengths,
     run_id,
 )
+from scaling.hardware import HARDWARE, Hardware
 from scaling.models.published import published
 from scaling.plan import Cell, Study, manifest, pin, price, round_tokens
 from scaling.record import write_atomic
-from scaling.roofline import GRID_KG_CO2_PER_KWH, HARDWARE
+from scaling.roofline import GRID_KG_CO2_PER_KWH
 from scaling.workspace import Workspace
 
 console = Console()
@@ -52,8 +53,9 @@ class PlanOptions(WhereOptions):
     """What it would be trained on."""
     devices: int = 1
     """How many of them share one run."""
-    microbatches: int = 1
-    """Cut every batch into so many parts, to save memory."""
+    placement: MeshOptions = MeshOptions()
+    fit_mesh: bool = False
+    """Propose the fastest placements that fit into the devices' memory, for every model."""
     efficiency: float | None = None
     """Share of the peak that is reached; default: the hardware's usual one."""
     dollars_per_hour: float | None = None
@@ -72,28 +74,9 @@ class PlanOptions(WhereOptions):
 class LaunchOptions(WhereOptions):
     workers: int | None = None
     """Worker processes; default: one an accelerator, else one a core."""
-    tracking: Literal["offline", "online", "off"] = "offline"
-    """wandb: files beside each run, its server, or nothing."""
-    microbatches: int = 1
-    """Cut every batch into so many parts, to save memory."""
-    checkpoint_seconds: float = Placement().checkpoint_seconds
-    """Between two checkpoints of a run."""
-    grace_seconds: float = Placement().grace_seconds
-    """To finish a step and write a checkpoint when asked to stop."""
-    profile: int = 0
-    """Trace so many steps of each run with the profiler, into profile/ in the run's folder."""
+    placement: PlacementOptions = PlacementOptions()
     dry_run: bool = False
     """Print the plan and stop."""
-
-    @property
-    def placement(self) -> Placement:
-        return Placement(
-            microbatches=self.microbatches,
-            checkpoint_seconds=self.checkpoint_seconds,
-            grace_seconds=self.grace_seconds,
-            profile_steps=self.profile,
-            tracking=self.tracking,
-        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -251,28 +234,35 @@ def _dry_run(study: Study, options: LaunchOptions) -> None:
     from launch.devices import slots
 
     hardware = slots(options.workers)[0].hardware
-    _print_plan(study, PlanOptions(root=options.root, hardware=hardware, microbatches=options.microbatches))
+    study = replace(study, placement=options.placement.over(study.placement))
+    _print_plan(study, PlanOptions(root=options.root, hardware=hardware, devices=study.placement.devices))
 
 
 def _print_plan(study: Study, options: PlanOptions) -> None:
     from launch.show_plan import print_plan, to_json
 
-    hardware = HARDWARE[options.hardware]
     changes = {
         name: value
         for name in ("efficiency", "dollars_per_hour", "watts")
         if (value := getattr(options, name)) is not None
     }
-    priced = price(
-        study,
-        replace(hardware, **changes),
-        devices=options.devices,
-        microbatches=options.microbatches,
-        kg_co2_per_kwh=options.kg_co2_per_kwh,
-    )
+    hardware = replace(HARDWARE[options.hardware], **changes)
+    if options.fit_mesh:
+        return _print_meshes(study, options, hardware)
+    placement = options.placement.over(study.placement)
+    priced = price(study, hardware, devices=options.devices, placement=placement, kg_co2_per_kwh=options.kg_co2_per_kwh)
     if options.json:
         return print(json.dumps(to_json(priced)))
     print_plan(priced, console, all_runs=options.runs)
+
+
+def _print_meshes(study: Study, options: PlanOptions, hardware: Hardware) -> None:
+    from launch.show_mesh import fits_of, print_fits, to_json
+
+    found = fits_of(study, hardware, options.devices)
+    if options.json:
+        return print(json.dumps(to_json(found, hardware, options.devices)))
+    print_fits(found, hardware, options.devices, console)
 
 
 def _train_all(study: Study, options: LaunchOptions) -> tuple[Study, dict[str, str]]:
@@ -292,7 +282,8 @@ def _train_all(study: Study, options: LaunchOptions) -> tuple[Study, dict[str, s
     for run in study.runs:
         check_enough(of_data[run.data], run)
     write_manifest(study, workspace)
-    return study, launch_local(study, workspace, options.placement, machine, Progress(console))
+    placement = options.placement.over(study.placement)
+    return study, launch_local(study, workspace, placement, machine, Progress(console))
 
 
 def write_manifest(study: Study, workspace: Workspace) -> None:

@@ -15,7 +15,7 @@ class Slot:
 
     @property
     def hardware(self) -> str:
-        """Name in `scaling.roofline.HARDWARE` that prices it; which accelerator it is, is not known without JAX."""
+        """Name in `scaling.hardware.HARDWARE` that prices it; which accelerator it is, is not known without JAX."""
         return "cpu-core" if self.cores else "h100-sxm"
 
 

@@ -23,10 +23,11 @@ from launch.worker import RESUME_ME
 from scaling.config import Placement, RunConfig, run_id
 from scaling.counts import params
 from scaling.curve import last_live
+from scaling.hardware import HARDWARE
 from scaling.outcome import failed_record
 from scaling.plan import Study
 from scaling.record import RunDirectory, RunRecord, read_record, write_config, write_record
-from scaling.roofline import HARDWARE, predict
+from scaling.roofline import predict
 from scaling.workspace import Workspace
 
 TRIES = 2

@@ -11,9 +11,9 @@ import numpy as np
 from scaling.config import Placement, RunConfig, run_id, to_dict
 from scaling.counts import Params, flops_per_token, params, train_flops
 from scaling.curve import SKIPPED
+from scaling.hardware import hardware_of
 from scaling.provenance import provenance
 from scaling.record import Cost, Heldout, Provenance, RunRecord, Tokens
-from scaling.roofline import hardware_of
 
 JOULES_PER_KWH = 3.6e6
 TAIL = 0.05  # share of the curve's rows whose mean is the final training loss

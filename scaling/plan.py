@@ -11,9 +11,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any, Literal
 
-from scaling.config import DataConfig, ModelConfig, RunConfig, Trunk, run_id
+from scaling.config import DataConfig, ModelConfig, Placement, RunConfig, Trunk, run_id
 from scaling.counts import flops_per_token, params
-from scaling.roofline import GRID_KG_CO2_PER_KWH, Hardware, Prediction, predict
+from scaling.hardware import Hardware
+from scaling.parallel.layout import layout_of
+from scaling.roofline import GRID_KG_CO2_PER_KWH, Prediction, predict
 
 WARMUP_FRACTION = 0.02  # of the horizon; of the shortest one, for runs that share a trunk
 MIN_STEPS = 20  # a shorter run is all warm-up and cooldown
@@ -40,6 +42,7 @@ class Study:
     cannot_show: str  # and what they cannot
     forecast_flops: float  # the larger budget to speak about
     cells: tuple[Cell, ...]
+    placement: Placement = Placement()  # where and how its runs are trained, unless the command line says otherwise
 
     def __post_init__(self) -> None:
         if not self.cells:
@@ -80,12 +83,17 @@ def price(
     hardware: Hardware,
     *,
     devices: int = 1,
-    microbatches: int = 1,
+    placement: Placement | None = None,
     kg_co2_per_kwh: float = GRID_KG_CO2_PER_KWH,
 ) -> Plan:
-    """Predict every run of a study; nothing is trained or prepared. devices: that share one run."""
+    """Predict every run of a study; nothing is trained or prepared.
+
+    devices: that share one run. placement: None takes the study's. Raises
+    ValueError for a run that cannot be placed so.
+    """
+    placement = study.placement if placement is None else placement
     predictions = tuple(
-        predict(run, hardware, devices=devices, microbatches=microbatches, kg_co2_per_kwh=kg_co2_per_kwh)
+        predict(run, hardware, layout=layout_of(run, placement, devices), kg_co2_per_kwh=kg_co2_per_kwh)
         for run in study.runs
     )
     return Plan(study=study, hardware=hardware, predictions=predictions)

@@ -1,16 +1,23 @@
-"""What a run will cost before it is paid for: time, memory, energy, money and CO2.
+"""What one run will cost before it is paid for: time, memory, energy, money and CO2.
 
 A step does arithmetic, moves bytes to and from memory and, on several devices,
-sums gradients over the links. If all three overlapped perfectly it would take
+sends bytes over their links. If all three overlapped perfectly it would take
 as long as the slowest, if nothing overlapped as long as their sum: the truth
 lies between the two, given the share of the peak that products reach.
-Launch overheads, input and evaluation are left out.
+Launch overheads, latencies, input and evaluation are left out.
 """
 
 from dataclasses import dataclass, replace
+from functools import cache
 
-from scaling.config import RunConfig
-from scaling.counts import Causal, Precision, params, state_bytes, train_flops, training_memory
+from scaling.config import ModelConfig, ObjectiveConfig, RunConfig
+from scaling.config.placement import AXES
+from scaling.counts import TRAIN_PASSES, Causal, passing_bytes, state_bytes, train_flops, training_memory
+from scaling.counts.divided import share
+from scaling.counts.work import work
+from scaling.hardware import Hardware
+from scaling.parallel.layout import ALONE, Layout
+from scaling.parallel.volume import axis_bytes, computed_forward
 
 GRID_KG_CO2_PER_KWH = 0.48  # world mean of 2023, Ember's Global Electricity Review 2024
 
@@ -19,33 +26,42 @@ GRID_KG_CO2_PER_KWH = 0.48  # world mean of 2023, Ember's Global Electricity Rev
 ACTIVATION_PASSES = 6
 
 
+# What goes over these axes can go over the links of all devices of a node at once.
+_IN_RINGS = ("data", "fsdp", "tensor")
+
+
 @dataclass(frozen=True, kw_only=True)
-class Hardware:
-    """One device: what it can do, draws and costs."""
+class StepTime:
+    """What one step takes on each device of a layout."""
 
-    name: str
-    float32_flops: float  # peak FLOP/s of matrix products with float32 inputs, as jax multiplies them by default
-    bfloat16_flops: float  # peak FLOP/s with bfloat16 inputs, dense
-    memory_bandwidth: float  # bytes/s
-    memory_bytes: float
-    link_bandwidth: float  # bytes/s, to the other devices, in one direction
-    watts: float  # of the device at work, without host and cooling
-    dollars_per_hour: float
-    efficiency: float  # share of the peak that a training step's products reach
-    fused_attention: bool  # scores never reach memory
+    flops: float  # of all devices, exact convention
+    math_seconds: float  # with what is computed again, and with the pipeline's bubble
+    memory_seconds: float
+    axis_bytes: dict[str, float]  # sent by a device over each mesh axis
+    axis_seconds: dict[str, float]
+    bubble: float  # share of a pipeline's schedule in which a stage is idle
+    memory_bytes: int  # per device
 
-    def __post_init__(self) -> None:
-        for name in ("float32_flops", "bfloat16_flops", "memory_bandwidth", "memory_bytes", "link_bandwidth"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"Hardware {self.name!r}: {name}={getattr(self, name)}; give a positive number")
-        for name in ("watts", "dollars_per_hour"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"Hardware {self.name!r}: {name}={getattr(self, name)}; give zero or more")
-        if not 0 < self.efficiency <= 1:
-            raise ValueError(f"Hardware {self.name!r}: efficiency={self.efficiency}; give a share above 0, at most 1")
+    @property
+    def communication_seconds(self) -> float:
+        return sum(self.axis_seconds.values())
 
-    def peak_flops(self, precision: Precision) -> float:
-        return {"float32": self.float32_flops, "bfloat16": self.bfloat16_flops}[precision]
+    @property
+    def low(self) -> float:
+        """Everything overlaps: the slowest of the three."""
+        return max(self.math_seconds, self.memory_seconds, self.communication_seconds)
+
+    @property
+    def high(self) -> float:
+        """Nothing overlaps: their sum."""
+        return self.math_seconds + self.memory_seconds + self.communication_seconds
+
+    @property
+    def bound_by(self) -> str:
+        """What takes longest: "math", "memory", or the mesh axis that takes most of the communication."""
+        if self.communication_seconds > max(self.math_seconds, self.memory_seconds):
+            return max(self.axis_seconds, key=self.axis_seconds.__getitem__)
+        return "math" if self.math_seconds >= self.memory_seconds else "memory"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +69,7 @@ class Prediction:
     """What one run will take; a branch's figures leave out the trunk, which is paid for in its own run.
 
     hours, energy, money and CO2 are those of the slow bound: at most this,
-    if the efficiency is right.
+    if the efficiency is right. The figures of a step are explained in `StepTime`.
     """
 
     tokens: int  # that this run trains on itself
@@ -62,8 +78,12 @@ class Prediction:
     math_seconds: float  # a step
     memory_seconds: float
     communication_seconds: float
-    step_seconds_low: float  # everything overlaps: the slowest of the three
-    step_seconds_high: float  # nothing overlaps: their sum
+    axis_bytes: dict[str, float]
+    axis_seconds: dict[str, float]
+    bubble: float
+    bound_by: str
+    step_seconds_low: float
+    step_seconds_high: float
     memory_bytes: int  # per device
     fits: bool  # memory_bytes within the device's
     hours_low: float  # on all devices together, from start to end
@@ -73,198 +93,128 @@ class Prediction:
     kg_co2: float
 
 
-# Accelerators' rates, memory and watts are the makers' public figures, dense
-# (without sparsity). Links are one direction: half of what is printed as
-# bidirectional. NVIDIA's float32 is TF32 and the TPU's one bfloat16 pass, as
-# jax multiplies float32 by default. Prices are typical list prices on demand
-# in 2025-26, and efficiencies usual for large models: both are assumptions.
-HARDWARE = {
-    device.name: device
-    for device in (
-        # Measured on one core of a 2-core AMD EPYC virtual machine: 60-80 GFLOP/s for square products;
-        # in a whole training step 12-20 at width 32-64, 26 at 128, 43-50 at 256-512. The efficiency is
-        # that of the small widths. bfloat16 is taken to be no faster. The other figures are assumptions.
-        Hardware(
-            name="cpu-core",
-            float32_flops=75e9,
-            bfloat16_flops=75e9,
-            memory_bandwidth=10e9,
-            memory_bytes=4e9,
-            link_bandwidth=5e9,
-            watts=10.0,
-            dollars_per_hour=0.05,
-            efficiency=0.25,
-            fused_attention=False,
-        ),
-        # NVIDIA A100 data sheet (SXM4, 80 GB): TF32 156, bfloat16 312 TFLOP/s; NVLink 600 GB/s.
-        Hardware(
-            name="a100-80gb",
-            float32_flops=156e12,
-            bfloat16_flops=312e12,
-            memory_bandwidth=2.039e12,
-            memory_bytes=80e9,
-            link_bandwidth=300e9,
-            watts=400.0,
-            dollars_per_hour=2.0,
-            efficiency=0.5,
-            fused_attention=True,
-        ),
-        # NVIDIA H100 data sheet (SXM5): TF32 494.7, bfloat16 989.4 TFLOP/s; NVLink 900 GB/s.
-        Hardware(
-            name="h100-sxm",
-            float32_flops=494.7e12,
-            bfloat16_flops=989.4e12,
-            memory_bandwidth=3.35e12,
-            memory_bytes=80e9,
-            link_bandwidth=450e9,
-            watts=700.0,
-            dollars_per_hour=3.0,
-            efficiency=0.5,
-            fused_attention=True,
-        ),
-        # NVIDIA H200 data sheet (SXM): an H100 with more and faster memory.
-        Hardware(
-            name="h200-sxm",
-            float32_flops=494.7e12,
-            bfloat16_flops=989.4e12,
-            memory_bandwidth=4.8e12,
-            memory_bytes=141e9,
-            link_bandwidth=450e9,
-            watts=700.0,
-            dollars_per_hour=4.0,
-            efficiency=0.5,
-            fused_attention=True,
-        ),
-        # Google Cloud's page on TPU v4: mean 170 W; the link is its all-reduce rate, 1.1 PB/s for 4096 chips.
-        Hardware(
-            name="tpu-v4",
-            float32_flops=275e12,
-            bfloat16_flops=275e12,
-            memory_bandwidth=1.2e12,
-            memory_bytes=32 * 2**30,
-            link_bandwidth=268e9,
-            watts=170.0,
-            dollars_per_hour=3.22,
-            efficiency=0.5,
-            fused_attention=False,
-        ),
-        # Google Cloud's page on TPU v5p: links 1200 GB/s bidirectional. Its watts are not published: assumed.
-        Hardware(
-            name="tpu-v5p",
-            float32_flops=459e12,
-            bfloat16_flops=459e12,
-            memory_bandwidth=2.765e12,
-            memory_bytes=95e9,
-            link_bandwidth=600e9,
-            watts=350.0,
-            dollars_per_hour=4.20,
-            efficiency=0.5,
-            fused_attention=False,
-        ),
-    )
-}
-
-
-def hardware_of(device_kind: str) -> Hardware | None:
-    """The named hardware that JAX's `device_kind` speaks of; None for one not in the table."""
-    kinds = {
-        "cpu": "cpu-core",
-        "NVIDIA A100-SXM4-80GB": "a100-80gb",
-        "NVIDIA H100 80GB HBM3": "h100-sxm",
-        "NVIDIA H200": "h200-sxm",
-        "TPU v4": "tpu-v4",
-        "TPU v5p": "tpu-v5p",
-        "TPU v5": "tpu-v5p",
-    }
-    return HARDWARE[kinds[device_kind]] if device_kind in kinds else None
-
-
 def predict(
     run: RunConfig,
     hardware: Hardware,
     *,
-    devices: int = 1,
-    microbatches: int = 1,
+    layout: Layout = ALONE,
     causal: Causal = "full",
     efficiency: float | None = None,
     watts: float | None = None,
     dollars_per_hour: float | None = None,
     kg_co2_per_kwh: float = GRID_KG_CO2_PER_KWH,
 ) -> Prediction:
-    """Time, memory and price of one run on `devices` devices that share its batch.
+    """Time, memory and price of one run on the devices of a layout.
 
-    Parameters are held whole on every device and gradients summed over a
-    ring. None takes the hardware's figure. Raises ValueError when the batch
-    cannot be cut into devices * microbatches equal parts.
+    None takes the hardware's figure. Raises ValueError when the batch cannot
+    be cut into equal parts.
     """
     given = {"efficiency": efficiency, "watts": watts, "dollars_per_hour": dollars_per_hour}
     hardware = replace(hardware, **{name: value for name, value in given.items() if value is not None})
-    memory = training_memory(
-        run.model,
-        run.objective,
-        sequences=_sequences(run, devices, microbatches),
-        precision=run.precision,
-        microbatches=microbatches,
-        fused_attention=hardware.fused_attention,
-    )
-    flops_step = train_flops(run.model, run.batch_tokens, run.objective, causal=causal).exact
-    math = flops_step / (devices * hardware.efficiency * hardware.peak_flops(run.precision))
-    traffic = _state_traffic(run, microbatches) + ACTIVATION_PASSES * memory.activations * microbatches
-    moving = traffic / hardware.memory_bandwidth
-    summing = (
-        _ring_bytes(4 * params(run.model, run.objective).total, devices) / hardware.link_bandwidth
-    )  # gradients are float32
-    low, high = max(math, moving, summing), math + moving + summing
+    step = step_time(run, hardware, layout, causal=causal)
     tokens = run.tokens - (run.trunk.tokens if run.trunk else 0)
     steps = tokens // run.batch_tokens
-    device_hours = devices * steps * high / 3600
+    device_hours = layout.devices * steps * step.high / 3600
     energy = device_hours * hardware.watts / 1000
     return Prediction(
         tokens=tokens,
         steps=steps,
-        flops=steps * flops_step,
-        math_seconds=math,
-        memory_seconds=moving,
-        communication_seconds=summing,
-        step_seconds_low=low,
-        step_seconds_high=high,
-        memory_bytes=memory.total,
-        fits=memory.total <= hardware.memory_bytes,
-        hours_low=steps * low / 3600,
-        hours=steps * high / 3600,
+        flops=steps * step.flops,
+        math_seconds=step.math_seconds,
+        memory_seconds=step.memory_seconds,
+        communication_seconds=step.communication_seconds,
+        axis_bytes=step.axis_bytes,
+        axis_seconds=step.axis_seconds,
+        bubble=step.bubble,
+        bound_by=step.bound_by,
+        step_seconds_low=step.low,
+        step_seconds_high=step.high,
+        memory_bytes=step.memory_bytes,
+        fits=step.memory_bytes <= hardware.memory_bytes,
+        hours_low=steps * step.low / 3600,
+        hours=steps * step.high / 3600,
         energy_kwh=energy,
         dollars=device_hours * hardware.dollars_per_hour,
         kg_co2=energy * kg_co2_per_kwh,
     )
 
 
-def _sequences(run: RunConfig, devices: int, microbatches: int) -> int:
+def step_time(run: RunConfig, hardware: Hardware, layout: Layout, *, causal: Causal = "full") -> StepTime:
+    """One step on a layout's devices. Raises ValueError when the batch cannot be cut into equal parts."""
+    sequences = _sequences(run, layout)
+    memory = training_memory(
+        run.model,
+        run.objective,
+        sequences=sequences,
+        precision=run.precision,
+        fused_attention=hardware.fused_attention,
+        layout=layout,
+    )
+    flops = train_flops(run.model, run.batch_tokens, run.objective, causal=causal).exact
+    again = (computed_forward(layout) - 1) * _body_share(run.model, run.objective) / TRAIN_PASSES
+    peak = layout.devices * hardware.efficiency * hardware.peak_flops(run.precision)
+    sent = axis_bytes(run, layout)
+    return StepTime(
+        flops=flops,
+        math_seconds=flops * (1 + again) / peak / (1 - layout.bubble),
+        memory_seconds=_moved_bytes(run, sequences, hardware.fused_attention, layout) / hardware.memory_bandwidth,
+        axis_bytes=sent,
+        axis_seconds={axis: size / axis_bandwidth(hardware, layout, axis) for axis, size in sent.items()},
+        bubble=layout.bubble,
+        memory_bytes=memory.total,
+    )
+
+
+def axis_bandwidth(hardware: Hardware, layout: Layout, axis: str) -> float:
+    """Bytes/s that a device sends over a mesh axis, the last axes lying closest together.
+
+    An axis within a node has its links. One that leaves it has the network:
+    k devices of the axis in a node send k parts of a gathered or summed array
+    out of it at once, so each is as fast as k of them, up to the links. Whole
+    pieces for a neighbour or for everybody have one device's.
+    """
+    within = layout.ways(*AXES[AXES.index(axis) + 1 :])
+    if within * layout.ways(axis) <= hardware.devices_per_node:
+        return hardware.link_bandwidth
+    together = max(1, hardware.devices_per_node // within) if axis in _IN_RINGS else 1
+    return min(hardware.link_bandwidth, together * hardware.network_bandwidth)
+
+
+@cache
+def _body_share(model: ModelConfig, objective: ObjectiveConfig) -> float:
+    """Share of the layers in the forward work: what is computed again where anything is."""
+    done = work(model, objective, "full")
+    body = done.products + done.scores
+    return body / (body + done.logits) if body else 0.0
+
+
+def _sequences(run: RunConfig, layout: Layout) -> int:
     """Sequences that one device holds at a time."""
-    for name, value in (("devices", devices), ("microbatches", microbatches)):
-        if value < 1:
-            raise ValueError(f"predict: {name}={value}; at least one is needed")
-    parts = devices * microbatches
+    parts = layout.batch_ways * layout.microbatches
     if run.batch % parts:
         raise ValueError(
-            f"predict: a batch of {run.batch} sequences cannot be cut into {devices} devices * {microbatches} "
-            f"microbatches = {parts} equal parts; choose a batch that is a multiple of {parts}"
+            f"predict: a batch of {run.batch} sequences cannot be cut into {layout.batch_ways} devices * "
+            f"{layout.microbatches} microbatches = {parts} equal parts; choose a batch that is a multiple of {parts}"
         )
     return run.batch // parts
 
 
-def _ring_bytes(size: float, devices: int) -> float:
-    """Bytes each device sends to sum `size` bytes over a ring: 2 (n - 1) / n of them.
-
-    n - 1 steps scatter the sums, n - 1 gather them, each of size / n
-    (Patarasuk & Yuan 2009).
-    """
-    return 2 * (devices - 1) / devices * size
-
-
-def _state_traffic(run: RunConfig, microbatches: int) -> float:
-    """Bytes of weights, gradients and moments that one step reads and writes on a device."""
-    state = state_bytes(run.precision, microbatches=microbatches)
-    compute = state.copy or state.params
-    each_microbatch = 2 * compute + state.gradients + 2 * state.accumulator  # weights forward and backward
-    update = state.gradients + 2 * (state.params + state.optimizer) + state.copy
-    return params(run.model, run.objective).total * float(microbatches * each_microbatch + update)
+def _moved_bytes(run: RunConfig, sequences: int, fused: bool, layout: Layout) -> float:
+    """Bytes that one step reads and writes on a device: weights, gradients and moments, and activations."""
+    own, accumulates = share(run.model, run.objective, layout), layout.microbatches > 1 and layout.pipe == 1
+    state = state_bytes(run.precision, microbatches=layout.microbatches if accumulates else 1)
+    passes = layout.ticks / layout.repeats if layout.pipe > 1 else layout.microbatches
+    each_pass = own.whole * (2 * (state.copy or state.params) + state.gradients)  # weights forward and backward
+    summed = own.held * 2 * state.accumulator
+    update = own.held * (state.gradients + 2 * (state.params + state.optimizer) + state.copy)
+    passing = passing_bytes(
+        run.model,
+        run.objective,
+        sequences=sequences,
+        precision=run.precision,
+        fused_attention=fused,
+        layout=layout,
+    )
+    written_again = 2 * (computed_forward(layout) - 1)  # and read
+    activations = (ACTIVATION_PASSES + written_again) * passing * layout.microbatches
+    return passes * (each_pass + summed) + update + activations

@@ -5,6 +5,7 @@ import pytest
 
 from scaling.config import run_id
 from scaling.counts import flops_per_token
+from scaling.hardware import HARDWARE
 from scaling.plan import (
     Cell,
     Study,
@@ -22,7 +23,6 @@ from scaling.plan import (
     vary,
     zipped,
 )
-from scaling.roofline import HARDWARE
 
 
 def study_of(cells):

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from scaling.config import DataConfig, RunConfig, TransformerConfig, Trunk
 from scaling.counts import params, train_flops, training_memory
-from scaling.roofline import ACTIVATION_PASSES, HARDWARE, Hardware, predict
+from scaling.hardware import HARDWARE, Hardware
+from scaling.roofline import ACTIVATION_PASSES, predict
 
 MODEL = TransformerConfig(vocab=512, dim=64, layers=4, heads=4)
 RUN = RunConfig(model=MODEL, data=DataConfig(), tokens=16 * 128 * 50, batch=16)
@@ -19,6 +20,8 @@ DEVICE = Hardware(
     memory_bandwidth=1e11,
     memory_bytes=1e9,
     link_bandwidth=1e10,
+    devices_per_node=8,
+    network_bandwidth=1e9,
     watts=500.0,
     dollars_per_hour=2.0,
     efficiency=0.5,
@@ -201,5 +204,6 @@ def test_hardware_with_a_negative_price_is_refused(name):
 
 
 def test_hardware_is_named_by_its_key():
-    assert {"cpu-core", "a100-80gb", "h100-sxm", "h200-sxm", "tpu-v4", "tpu-v5p"} <= HARDWARE.keys()
+    assert {"cpu-core", "a100-80gb", "h100-sxm", "h200-sxm"} <= HARDWARE.keys()
+    assert {"tpu-v4", "tpu-v5e", "tpu-v5p", "tpu-v6e"} <= HARDWARE.keys()
     assert all(name == device.name for name, device in HARDWARE.items())

@@ -1,5 +1,6 @@
 """Where and how a run is trained: over which devices, in how many parts. It never changes what is learned."""
 
+from math import prod
 from typing import Literal
 
 from scaling.config.fields import frozen, require, strict
@@ -43,3 +44,8 @@ class Placement:
             f"Placement.repeats={self.repeats} with pipe={self.pipe}",
             "repeats are of pipeline stages; set pipe, or leave repeats out",
         )
+
+    @property
+    def devices(self) -> int:
+        """That one run takes; with data=-1, of one copy of the model."""
+        return max(1, self.data) * prod(getattr(self, axis) for axis in AXES[1:])

@@ -7,6 +7,7 @@ from scaling.counts.memory import (
     StateBytes,
     TrainingMemory,
     inference_memory,
+    passing_bytes,
     state_bytes,
     training_memory,
 )
@@ -30,6 +31,7 @@ __all__ = [
     "inference_memory",
     "matrices",
     "params",
+    "passing_bytes",
     "state_bytes",
     "train_flops",
     "training_memory",

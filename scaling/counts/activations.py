@@ -12,7 +12,10 @@ There are two ways to count:
 Numbers are counted; bytes are made of them at the end.
 """
 
+import math
 from collections.abc import Iterable
+from dataclasses import replace
+from functools import cache
 from typing import Literal, NamedTuple
 
 from scaling.config import (
@@ -33,6 +36,7 @@ from scaling.counts.parameters import NEXT_TOKEN
 from scaling.counts.recurrent import GATES
 from scaling.counts.sides import Side, sides
 from scaling.counts.work import word_places
+from scaling.parallel.layout import ALONE, Layout
 
 Precision = Literal["float32", "bfloat16"]
 WIDTHS: dict[Precision, int] = {"float32": 4, "bfloat16": 2}
@@ -62,21 +66,44 @@ class Kept(NamedTuple):
         return cls(sum(part.narrow for part in parts), sum(part.wide for part in parts))
 
 
+class Parts(NamedTuple):
+    """Numbers that one device keeps of one sequence, by where they come from."""
+
+    layers: tuple[Kept, ...]
+    ends: Kept  # before and after the layers
+    logits: Kept
+    inputs: int = 0  # of one layer: the residual stream between blocks, in the precision of the compute
+
+
 def activation_bytes(
     model: ModelConfig, objective: ObjectiveConfig, *, precision: Precision, fused_attention: bool
 ) -> int:
     """Bytes that are kept of one sequence. fused_attention: count as on an accelerator with flash attention."""
-    if isinstance(model, NgramConfig):
-        return 0
-    if isinstance(model, Word2VecConfig):
-        kept = _word_vectors(model, objective)
-    elif isinstance(model, RecurrentConfig):
-        kept = _recurrent(model, lengths(model, objective))
-    elif isinstance(objective, ReplacedTokens):
-        kept = _detector(model, objective, fused_attention)
-    else:
-        kept = _transformer(model, sides(model, objective), lengths(model, objective).predicted, fused_attention)
+    found = parts(model, objective, fused_attention)
+    return in_bytes(Kept.sum([*found.layers, found.ends, found.logits]), precision)
+
+
+def in_bytes(kept: Kept, precision: Precision) -> int:
     return WIDTHS[precision] * kept.narrow + 4 * kept.wide
+
+
+@cache
+def parts(model: ModelConfig, objective: ObjectiveConfig, fused: bool, layout: Layout = ALONE) -> Parts:
+    """What one device keeps of one sequence, of all layers of the model: which of them are its own is not asked.
+
+    layout: its axes context, tensor and expert divide; so do pipe and tensor the vocabulary.
+    """
+    nothing = Kept()
+    if isinstance(model, NgramConfig):
+        return Parts((), nothing, nothing)
+    if isinstance(model, Word2VecConfig):
+        return Parts((), _word_vectors(model, objective), nothing)
+    if isinstance(model, RecurrentConfig):
+        found = lengths(model, objective)
+        return Parts((), _recurrent(model, found), Kept(wide=2 * model.vocab * found.predicted))
+    if isinstance(objective, ReplacedTokens):
+        return Parts((), _detector(model, objective, fused), nothing)
+    return _transformer(model, sides(model, objective), lengths(model, objective).predicted, fused, layout)
 
 
 def activation_bytes_per_token(
@@ -91,12 +118,29 @@ def activation_bytes_per_token(
     return whole / lengths(model, objective).text
 
 
-def _transformer(model: TransformerConfig, stacks: tuple[Side, ...], predicted: int, fused: bool) -> Kept:
-    layers = Kept.sum(_layer(model, side, layer, fused) for side in stacks for layer in range(side.layers))
-    ends = 2 * model.dim * sum(side.positions for side in stacks)  # what the last norm reads and returns
-    transform = 5 * model.dim * predicted if model.head_transform else 0
-    logits = 2 * model.vocab * predicted  # and their exponentials, or their gradient
-    return Kept.sum([layers, Kept(ends + transform, logits)])
+def _transformer(
+    model: TransformerConfig, stacks: tuple[Side, ...], predicted: int, fused: bool, layout: Layout = ALONE
+) -> Parts:
+    in_place = predicted == stacks[-1].positions  # else the targets of a sequence stay together
+    targets = _part(predicted, layout.context) if in_place else predicted
+    stacks = tuple(
+        replace(side, positions=_part(side.positions, layout.context), source=_part(side.source, layout.context))
+        for side in stacks
+    )
+    positions = sum(side.positions for side in stacks)
+    streamed = _part(model.dim * positions, layout.tensor)
+    transform = 5 * model.dim * targets if model.head_transform else 0
+    return Parts(
+        layers=tuple(_layer(model, side, layer, fused, layout) for side in stacks for layer in range(side.layers)),
+        ends=Kept(streamed + model.dim * positions + transform),  # what the last norm reads and returns
+        # And their exponentials, or their gradient.
+        logits=Kept(wide=2 * _part(model.vocab, layout.ways("pipe", "tensor")) * targets),
+        inputs=streamed // len(stacks),
+    )
+
+
+def _part(number: int, ways: int) -> int:
+    return -(-number // ways)
 
 
 def _recurrent(model: RecurrentConfig, found: Lengths) -> Kept:
@@ -106,7 +150,7 @@ def _recurrent(model: RecurrentConfig, found: Lengths) -> Kept:
     # The layer that attends is computed again on the way back: its arguments and contexts, and all that they become.
     attends = (2 * GATES[model.cell] + 2) * found.positions if found.source else 0
     steps = model.dim * (model.layers * layer * read + attends)
-    return Kept(wide=steps + 2 * model.vocab * found.predicted)
+    return Kept(wide=steps)
 
 
 def _word_vectors(model: Word2VecConfig, objective: SkipGram) -> Kept:
@@ -122,21 +166,35 @@ def _detector(model: TransformerConfig, objective: ReplacedTokens, fused: bool) 
     small = generator(model, objective)
     masked = lengths(small, Masked(text=text, rate=objective.rate)).predicted
     judged = Kept(3 * model.dim * stacks[0].positions)
-    judging = Kept.sum([_transformer(model, stacks, 0, fused), judged])
-    return max(judging, _transformer(small, stacks, masked, fused), key=sum)
+    judging = Kept.sum([_all(_transformer(model, stacks, 0, fused)), judged])
+    return max(judging, _all(_transformer(small, stacks, masked, fused)), key=sum)
 
 
-def _layer(model: TransformerConfig, side: Side, layer: int, fused: bool) -> Kept:
-    parts = [_branch(model, side.positions, fused)] * (3 if side.source else 2)
-    blocks = [] if fused else _blocks(side, model.window_of(layer))
-    parts.append(_attention(model, side.positions, side.positions, blocks, fused))
+def _all(found: Parts) -> Kept:
+    return Kept.sum([*found.layers, found.ends, found.logits])
+
+
+def _layer(model: TransformerConfig, side: Side, layer: int, fused: bool, layout: Layout) -> Kept:
+    branches, experts = (3 if side.source else 2), model.has_experts(layer)
+    found = [_branch(model, side.positions, fused)] * branches
+    # Over a ring of devices no weights of attention are kept, fused or not.
+    flash = fused or layout.context > 1
+    blocks = [] if flash else _blocks(side, model.window_of(layer))
+    found.append(_attention(model, side.positions, side.positions, blocks, flash))
     if side.source:
-        parts.append(_attention(model, side.positions, side.source, _blocks_across(side), fused))
-    if model.has_experts(layer):
-        parts.append(_experts(model, side.positions, fused))
+        across = [] if flash else _blocks_across(side)
+        found.append(_attention(model, side.positions, side.source, across, flash))
+    if experts:
+        found.append(_experts(model, side.positions, fused, layout))
     else:
-        parts.append(_mlp(model, side.positions * model.hidden_dim, fused))
-    return Kept.sum(parts)
+        found.append(_mlp(model, side.positions * model.hidden_dim, fused))
+    kept = Kept.sum(found)
+    if layout.tensor == 1:
+        return kept
+    # Every branch but routed experts multiplies the tokens of all devices of `tensor`, gathered.
+    gathered = branches - (experts and not model.moe.shared)
+    own = gathered * model.dim * side.positions
+    return Kept(_part(kept.narrow, layout.tensor) + own, _part(kept.wide, layout.tensor))
 
 
 def _branch(model: TransformerConfig, positions: int, fused: bool) -> Kept:
@@ -155,13 +213,13 @@ def _mlp(model: TransformerConfig, elements: int, fused: bool) -> Kept:
     return Kept((STEPS_CPU[model.activation] - 1) * elements, elements)
 
 
-def _experts(model: TransformerConfig, positions: int, fused: bool) -> Kept:
+def _experts(model: TransformerConfig, positions: int, fused: bool, layout: Layout) -> Kept:
     """Router, what goes into the visited experts and what comes out, and shared experts.
 
     On a CPU `models.grouped` computes what is within an expert again on the way back.
     """
     moe = model.moe
-    visits, router = moe.active * positions, 3 * moe.experts * positions
+    visits, router = slots_for(model, positions, layout), 3 * moe.experts * positions
     shared = _mlp(model, moe.shared * model.expert_dim * positions, fused)
     if fused:
         routed = _mlp(model, model.expert_dim * visits, fused)
@@ -169,6 +227,19 @@ def _experts(model: TransformerConfig, positions: int, fused: bool) -> Kept:
     # The rows of an expert are filled up to whole blocks.
     visits += moe.experts * min(LARGEST_VISIT_BLOCK, visits // (2 * moe.experts))
     return Kept.sum([shared, Kept(wide=3 * model.dim * visits + router)])
+
+
+def slots_for(model: TransformerConfig, positions: int, layout: Layout) -> int:
+    """Rows that a device's experts are given for so many tokens of its own.
+
+    Where experts are shared out, every other device has as many slots as could be needed (`models.exchange`).
+    """
+    moe = model.moe
+    if layout.expert == 1:
+        return moe.active * positions
+    if moe.capacity is not None:
+        return math.ceil(moe.capacity * moe.active * positions)
+    return layout.expert * min(moe.active, moe.experts // layout.expert) * positions
 
 
 def _attention(model: TransformerConfig, positions: int, keys: int, blocks: list[Block], fused: bool) -> Kept:

@@ -1,11 +1,16 @@
 """Bytes that one device needs to train and to generate."""
 
 from dataclasses import dataclass
+from functools import cache
 
 from scaling.config import ModelConfig, ObjectiveConfig, RecurrentConfig, TransformerConfig
 from scaling.counts import weights
-from scaling.counts.activations import WIDTHS, Precision, activation_bytes
+from scaling.counts.activations import WIDTHS, Kept, Parts, Precision, in_bytes, parts
+from scaling.counts.divided import share
 from scaling.counts.parameters import NEXT_TOKEN, params
+from scaling.parallel.layout import ALONE, Layout
+
+LOGITS_AT_ONCE = 1 << 28  # of `models.head`: the loss of more is computed in parts, where a device has whole logits
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,12 +35,12 @@ class StateBytes:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingMemory:
-    """Bytes that one device needs to train, nothing sharded, at the step's peak."""
+    """Bytes that one device needs to train, at the step's peak."""
 
-    params: int  # weights, and their bfloat16 copy where there is one
+    params: int  # weights, their bfloat16 copy where there is one, and what is gathered of other devices'
     gradients: int  # and their accumulator; while there are none yet, a CPU keeps each layer's weights there
     optimizer: int
-    activations: int  # of one microbatch
+    activations: int  # of one microbatch; in a pipeline, of all that are in it
     workspace: int = 0  # of loops on a CPU, over experts or time: copies of their weights
 
     @property
@@ -71,8 +76,8 @@ def training_memory(
     *,
     sequences: int,
     precision: Precision = "float32",
-    microbatches: int = 1,
     fused_attention: bool = False,
+    layout: Layout = ALONE,
 ) -> TrainingMemory:
     """Bytes at the peak of a training step that computes `sequences` sequences at a time: a batch, or a microbatch.
 
@@ -80,19 +85,39 @@ def training_memory(
     compared with a compiled step. Without it: as XLA compiles the step for a
     CPU, within a fifth of what it allocates (`tests/counts/test_memory.py`).
     Every sequence is as long as the objective makes it of the model's context.
-    n-grams are counted by no compiled step: 0.
+    n-grams are counted by no compiled step: 0. layout: `sequences` are then
+    those of one device, whole; what other axes divide of them is counted here.
     """
     if sequences < 1:
         raise ValueError(f"training_memory: sequences={sequences}; a microbatch holds at least one")
-    count, state = params(model, objective).total, state_bytes(precision, microbatches=microbatches)
-    each = activation_bytes(model, objective, precision=precision, fused_attention=fused_attention)
+    own = share(model, objective, layout)
+    experts = weights.experts(model) if isinstance(model, TransformerConfig) else 0
+    workspace = 0 if fused_attention else _workspace(model) // (layout.ways("expert", "pipe") if experts else 1)
     return TrainingMemory(
-        params=count * (state.params + state.copy),
-        gradients=count * (state.gradients + state.accumulator),
-        optimizer=count * state.optimizer,
-        activations=sequences * each,
-        workspace=0 if fused_attention else _workspace(model),
+        params=_weights(model, objective, precision, layout),
+        gradients=_gradients(model, objective, precision, layout),
+        optimizer=own.held * state_bytes(precision).optimizer,
+        activations=_activations(model, objective, sequences, precision, fused_attention, layout),
+        workspace=workspace,
     )
+
+
+def passing_bytes(
+    model: ModelConfig,
+    objective: ObjectiveConfig = NEXT_TOKEN,
+    *,
+    sequences: int,
+    precision: Precision = "float32",
+    fused_attention: bool = False,
+    layout: Layout = ALONE,
+) -> float:
+    """Bytes of activations that one device makes of `sequences` sequences, kept or computed again.
+
+    In a pipeline of its own stage, with the idle ticks, which compute as others do.
+    """
+    found = _parts(model, objective, fused_attention, layout)
+    of_layers = in_bytes(Kept.sum(found.layers), precision) / layout.pipe / (1 - layout.bubble)
+    return sequences * (of_layers + in_bytes(Kept.sum([found.ends, found.logits]), precision))
 
 
 def inference_memory(
@@ -121,6 +146,85 @@ def inference_memory(
     return InferenceMemory(
         weights=width * params(model).total, cache=width * sequences * _cached(model, tokens, source)
     )
+
+
+def _weights(model: ModelConfig, objective: ObjectiveConfig, precision: Precision, layout: Layout) -> int:
+    """Weights at rest, in the precision of the compute, and gathered over `fsdp`.
+
+    With zero=3 a layer is gathered where it is used. The backward pass reads
+    it too: it is kept, unless the block is computed again. A pipeline gathers
+    a stage's layers before its first tick; where they come past it several
+    times, what each tick has worked with is kept. With zero=1 and 2 all is
+    gathered first, in float32, and then cast.
+    """
+    own, state = share(model, objective, layout), state_bytes(precision)
+    at_rest = own.held * state.params
+    if layout.repeats > 1:
+        at_rest += WIDTHS[precision] * own.layers * layout.ticks // layout.repeats
+    if layout.fsdp == 1:
+        return at_rest + own.held * state.copy
+    if layout.zero < 3:
+        return at_rest + own.whole * (state.params + state.copy)
+    again = layout.remat == "block" and layout.pipe == 1
+    layers = own.gathered_layers // _periods(model) if again else own.gathered_layers
+    return at_rest + own.held * state.copy + WIDTHS[precision] * (layers + own.gathered_ends)
+
+
+def _gradients(model: ModelConfig, objective: ObjectiveConfig, precision: Precision, layout: Layout) -> int:
+    """Gradients, of all microbatches where there are several, and before they are scattered over `fsdp`."""
+    own, accumulates = share(model, objective, layout), layout.microbatches > 1 and layout.pipe == 1
+    state = state_bytes(precision, microbatches=layout.microbatches if accumulates else 1)
+    held = own.held * (state.gradients + state.accumulator)
+    if layout.fsdp > 1 and layout.zero < 3:
+        held += own.whole * (state.gradients + (state.accumulator if layout.zero == 1 else 0))
+    if layout.pipe > 1 and layout.fsdp > 1 and layout.zero == 3:
+        held += own.gathered_layers * WIDTHS[precision]  # summed over the ticks, then scattered
+    elif layout.pipe > 1:
+        held += own.whole * state.copy  # summed over the ticks in bfloat16
+    return held
+
+
+def _activations(
+    model: ModelConfig,
+    objective: ObjectiveConfig,
+    sequences: int,
+    precision: Precision,
+    fused: bool,
+    layout: Layout,
+) -> int:
+    """What is kept between forward and backward pass, and what is computed again at a time."""
+    found = _parts(model, objective, fused, layout)
+    layers, stream = Kept.sum(found.layers), WIDTHS[precision] * found.inputs
+    together = sequences * (layout.microbatches if layout.pipe > 1 else 1)  # that enter and leave the layers
+    stages = layout.pipe * layout.repeats
+    of_layers = in_bytes(layers, precision) // stages
+    if layout.remat == "block":
+        periods = _periods(model)
+        of_layers = of_layers * stages // periods + stream * (-(-periods // stages))
+    if layout.pipe > 1:
+        # The input of every tick; embeddings, what has come round and what leaves the last stage.
+        of_layers += stream * (layout.ticks + 3 * layout.microbatches)
+    return sequences * of_layers + together * in_bytes(found.ends, precision) + _logits(found, together, layout)
+
+
+def _parts(model: ModelConfig, objective: ObjectiveConfig, fused: bool, layout: Layout) -> Parts:
+    """Of the layout only what matters there, so that few are counted anew."""
+    seen = Layout(context=layout.context, tensor=layout.tensor, expert=layout.expert, pipe=layout.pipe)
+    return parts(model, objective, fused, seen)
+
+
+def _logits(found: Parts, sequences: int, layout: Layout) -> int:
+    numbers = sequences * found.logits.wide
+    return 4 * (numbers if layout.ways("pipe", "tensor") > 1 else min(numbers, 2 * LOGITS_AT_ONCE))
+
+
+@cache
+def _periods(model: ModelConfig) -> int:
+    """Of all layers of both stacks: what is gathered, or computed again, at a time is one of them."""
+    if not isinstance(model, TransformerConfig):
+        return 1
+    stacks = (model.depth_of_encoder, model.depth_of_decoder)
+    return sum(depth // len(model.period(depth)) for depth in stacks if depth)
 
 
 def _workspace(model: ModelConfig) -> int:

@@ -48,9 +48,17 @@ def mlp(model: TransformerConfig, layer: int, *, active: bool = False) -> int:
 
 def experts(model: TransformerConfig) -> int:
     """All routed experts of all layers."""
+    return _with_experts(model) * model.moe.experts * _mlp(model, model.expert_dim) if model.moe else 0
+
+
+def routers(model: TransformerConfig) -> int:
+    """The routers of all layers."""
+    return _with_experts(model) * model.dim * model.moe.experts if model.moe else 0
+
+
+def _with_experts(model: TransformerConfig) -> int:
     stacks = (encoder_layers(model), model.depth_of_decoder)
-    layers = sum(model.has_experts(layer) for depth in stacks for layer in range(depth))
-    return layers * model.moe.experts * _mlp(model, model.expert_dim) if model.moe else 0
+    return sum(model.has_experts(layer) for depth in stacks for layer in range(depth))
 
 
 def _mlp(model: TransformerConfig, width: int) -> int:

@@ -53,12 +53,24 @@ class Layout:
     def batch_ways(self) -> int:
         return self.ways(*BATCH_AXES)
 
+    @property
+    def ticks(self) -> int:
+        """Steps of the pipeline's schedule, R A + P - 1; without a pipeline its microbatches."""
+        return self.repeats * self.microbatches + self.pipe - 1
+
+    @property
+    def bubble(self) -> float:
+        """Share of the schedule in which a stage is idle."""
+        return (self.pipe - 1) / self.ticks
+
 
 ALONE = Layout()
 
 
 def layout_of(run: RunConfig, placement: Placement, devices: int) -> Layout:
     """The layout of a run on so many devices. Raises ValueError where it cannot be, with the nearest that can."""
+    if devices < 1:
+        raise ValueError(f"a run on devices={devices}; at least one is needed")
     sizes = {axis: getattr(placement, axis) for axis in AXES}
     others = 1
     for axis in AXES[1:]:

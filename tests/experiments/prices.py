@@ -1,8 +1,8 @@
 """What every study must keep to."""
 
 from scaling.config import run_id
+from scaling.hardware import HARDWARE
 from scaling.plan import Study, price
-from scaling.roofline import HARDWARE
 
 MOST_HOURS = 1.0  # of one core: half an hour on two
 
