@@ -148,13 +148,23 @@ class Stack(nnx.Module):
 
         blocks: layers to use in place of its own. place_T: see `Surroundings`.
         """
-        bias = self._bias(positions, layout)
-        around = Surroundings(positions, self.causal, sight, bias, source, layout, place_T)
-        x_MD = each_part(partial(self._placed, around=around), layout)(x_MD)
+        around = self.around(positions, sight, source, layout, place_T)
+        x_MD = each_part(partial(self.placed, around=around), layout)(x_MD)
         x_MD, routing = _through(self.blocks if blocks is None else blocks, x_MD, around)
         return x_MD if self.final_norm is None else self.final_norm(x_MD), routing
 
-    def _placed(self, x_MD: Array, around: Surroundings) -> Array:
+    def around(
+        self,
+        positions: int,
+        sight: Sight,
+        source: Source | None = None,
+        layout: Layout = ALONE,
+        place_T: Array | None = None,
+    ) -> Surroundings:
+        """What every layer is given, whatever it works on."""
+        return Surroundings(positions, self.causal, sight, self._bias(positions, layout), source, layout, place_T)
+
+    def placed(self, x_MD: Array, around: Surroundings) -> Array:
         """Embeddings with what says where they stand."""
         batch = x_MD.shape[0] * around.layout.tensor // around.positions
 

@@ -71,7 +71,7 @@ class Transformer(nnx.Module):
             inputs = jax.tree.map(partial(in_parts, layout=layout), inputs)
         sight = Sight(inputs.documents_BT, inputs.documents_BT, inputs.prefix_B)
         place_T = my_places(positions, layout)
-        x_MD = self._embedded(inputs.tokens_BT, inputs.types_BT, layout)
+        x_MD = self.embedded(inputs.tokens_BT, inputs.types_BT, layout)
         if self.model.architecture == "encoder":
             x_MD, routing = self.encoder(x_MD, positions, sight, layout=layout, place_T=place_T)
         elif self.model.architecture == "encoder_decoder":
@@ -107,7 +107,7 @@ class Transformer(nnx.Module):
         keys = inputs.source_BS.shape[-1]
         documents_BS = inputs.source_documents_BS
         x_MD, routing = self.encoder(
-            self._embedded(inputs.source_BS, None, layout),
+            self.embedded(inputs.source_BS, None, layout),
             keys,
             Sight(documents_BS, documents_BS),
             blocks=self.decoder.blocks if self.model.shared_layers else None,
@@ -119,7 +119,7 @@ class Transformer(nnx.Module):
         text_BT = None if documents_BS is None else jnp.zeros(inputs.tokens_BT.shape, documents_BS.dtype)
         return Source(x_MD, keys, Sight(text_BT, documents_BS)), routing
 
-    def _embedded(self, tokens_BT: Array, types_BT: Array | None, layout: Layout) -> Array:
+    def embedded(self, tokens_BT: Array, types_BT: Array | None, layout: Layout = ALONE) -> Array:
         """Embeddings of this device's tokens, (M, D); in a pipeline of all microbatches, (A, M, D)."""
         if self.types is not None and types_BT is None:
             types_BT = jnp.zeros_like(tokens_BT)

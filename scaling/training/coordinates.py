@@ -21,7 +21,7 @@ from scaling.models import families
 from scaling.models.families import Params
 from scaling.models.inputs import Inputs
 from scaling.models.sight import Sight
-from scaling.models.stack import Block, Surroundings
+from scaling.models.stack import Block
 from scaling.models.transformer import Transformer
 from scaling.training.losses import Knowledge, Task, Tokens
 from scaling.training.step import Hyper, compiled_init, compiled_step
@@ -87,8 +87,8 @@ def coordinates(model: TransformerConfig, params: Params, tokens_BT: Array) -> d
     """What a decoder computes on its way, by `coordinates.QUANTITIES`; of all layers where each has it."""
     module: Transformer = nnx.merge(nnx.split(nnx.eval_shape(lambda: Transformer(model, nnx.Rngs(0))))[0], params)
     stack, positions = module.decoder, tokens_BT.shape[1]
-    around = Surroundings(positions, stack.causal, Sight(), stack._bias(positions), None)
-    x_MD = stack._placed(module._embedded(tokens_BT, None), positions)
+    around = stack.around(positions, Sight())
+    x_MD = stack.placed(module.embedded(tokens_BT, None), around)
     found = {"embedding": x_MD}
     branches: dict[str, list[Array]] = {"attention": [], "mlp": []}
     for block in _layers(stack.blocks):
