@@ -25,7 +25,7 @@ from scaling.parallel.hlo import Collective, collectives
 from scaling.parallel.layout import Layout, layout_of
 from scaling.parallel.mesh import mesh_of
 from scaling.parallel.shapes import leaves, state_bytes_of_device
-from scaling.parallel.tiny import STEPS
+from scaling.parallel.tiny import STEPS, deep_enough
 from scaling.parallel.traffic import Traffic, expected
 from scaling.parallel.weights import unstaged
 from scaling.training.feed import keys
@@ -109,11 +109,12 @@ def check(run: RunConfig, placements: Sequence[Placement], devices: int) -> Iter
         needed = (placement.data if placement.data > 0 else 1) * placement.fsdp * placement.expert
         needed *= placement.pipe * placement.context * placement.tensor
         try:
-            layout = layout_of(run, placement, min(needed, devices))
+            deep = deep_enough(run, placement)
+            layout = layout_of(deep, placement, min(needed, devices))
         except ValueError as error:
             yield placement, str(error)
             continue
-        yield compare(run, placement, layout)
+        yield compare(deep, placement, layout)
 
 
 def compare(run: RunConfig, placement: Placement, layout: Layout) -> Finding:

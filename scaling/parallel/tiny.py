@@ -18,7 +18,7 @@ from scaling.config import (
 
 BATCH = 16
 STEPS = 3
-LAYERS = 4  # kinds in turn: two stages that each come twice
+LAYERS = 2  # or as many periods: a stage each for two devices
 LENGTHS = range(16, 257)  # tokens of text, of which the first is taken that every axis can divide
 
 # One axis after another, and what they are used for together; those of 8 devices stand last.
@@ -70,6 +70,14 @@ def tiny(run: RunConfig) -> RunConfig:
         precision="float32",
         trunk=None,
     )
+
+
+def deep_enough(run: RunConfig, placement: Placement) -> RunConfig:
+    """The run with as many layers as a circular pipeline's stages need that come past several times."""
+    if placement.repeats == 1 or not isinstance(run.model, TransformerConfig):
+        return run
+    layers, encoder = run.model.layers * placement.repeats, run.model.encoder_layers
+    return replace(run, model=replace(run.model, layers=layers, encoder_layers=encoder and encoder * placement.repeats))
 
 
 def axes_of(placement: Placement) -> str:

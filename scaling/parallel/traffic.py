@@ -80,6 +80,17 @@ class Traffic:
             if not axes or line.axes == axes
         )
 
+    def by_axis(self) -> dict[str, float]:
+        """`sent_bytes` of every axis that divides anything; what goes over several is booked on the first of them.
+
+        The first axis has the slowest links, and they decide.
+        """
+        return {axis: sum(self.sent_bytes(*over) for over in self._overs() if over[0] == axis)
+                for axis in self.layout.axes}  # fmt: skip
+
+    def _overs(self) -> tuple[tuple[str, ...], ...]:
+        return tuple(dict.fromkeys(line.axes for line in self.lines))
+
 
 def _share(kind: Kind, devices: int) -> float:
     if kind == "collective-permute":

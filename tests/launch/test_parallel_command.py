@@ -3,6 +3,7 @@
 import os
 from dataclasses import replace
 
+import jax
 import pytest
 
 from launch.parallel_command import check_parallel
@@ -25,6 +26,7 @@ def asked(monkeypatch):
                 changed = found["faults"].get(axes_of(placement), {})
                 yield replace(SOUND, placement=placement, **changed)
 
+    assert len(jax.devices()) == 8  # before the command changes what JAX would find
     monkeypatch.setenv("XLA_FLAGS", os.environ["XLA_FLAGS"])  # the command adds to it; this puts it back
     monkeypatch.setenv("JAX_PLATFORMS", "cpu")
     monkeypatch.setattr(module, "check", check)

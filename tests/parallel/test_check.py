@@ -47,8 +47,8 @@ def test_an_accidental_gather_is_named_with_its_line(fresh, monkeypatch):
     monkeypatch.setattr(MLP, "__call__", gathered)
     found = compare(RUN, PLACEMENT, LAYOUT)
     (fault,) = [line for line in found.faults()["collectives"].splitlines() if "all-gather" in line]
-    # 16 tokens a device, of two devices, 16 wide.
-    assert fault.startswith("unexpected all-gather over data: 2,048 bytes, the table has 0; look at all-gather")
+    # 8 tokens a device, of two devices, 16 wide.
+    assert fault.startswith("unexpected all-gather over data: 1,024 bytes, the table has 0; look at all-gather")
     assert "test_check.py:" in fault and "all_gather" in fault
 
 
