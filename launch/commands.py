@@ -55,7 +55,7 @@ class PlanOptions(WhereOptions):
     """How many of them share one run."""
     placement: MeshOptions = MeshOptions()
     fit_mesh: bool = False
-    """Propose the fastest placements that fit into the devices' memory, for every model."""
+    """Propose the fastest placements that fit into memory, for the largest model; with --runs for every one."""
     efficiency: float | None = None
     """Share of the peak that is reached; default: the hardware's usual one."""
     dollars_per_hour: float | None = None
@@ -259,7 +259,7 @@ def _print_plan(study: Study, options: PlanOptions) -> None:
 def _print_meshes(study: Study, options: PlanOptions, hardware: Hardware) -> None:
     from launch.show_mesh import fits_of, print_fits, to_json
 
-    found = fits_of(study, hardware, options.devices)
+    found = fits_of(study, hardware, options.devices, every=options.runs)
     if options.json:
         return print(json.dumps(to_json(found, hardware, options.devices)))
     print_fits(found, hardware, options.devices, console)

@@ -15,11 +15,11 @@ from scaling.hardware import Hardware
 from scaling.plan import Study
 
 
-def fits_of(study: Study, hardware: Hardware, devices: int) -> list[Fit]:
-    """Proposals for each distinct model of a study, the smallest first."""
+def fits_of(study: Study, hardware: Hardware, devices: int, *, every: bool) -> list[Fit]:
+    """Proposals for the largest model of a study, or for every one, the smallest first."""
     runs = {(run.model, run.objective, run.batch, run.precision): run for run in study.runs}
     sized = sorted(runs.values(), key=lambda run: params(run.model, run.objective).total)
-    return [fit_mesh(run, hardware, devices) for run in sized]
+    return [fit_mesh(run, hardware, devices) for run in (sized if every else sized[-1:])]
 
 
 def print_fits(fits: list[Fit], hardware: Hardware, devices: int, console: Console) -> None:

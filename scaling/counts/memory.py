@@ -192,30 +192,37 @@ def _activations(
     fused: bool,
     layout: Layout,
 ) -> int:
-    """What is kept between forward and backward pass, and what is computed again at a time."""
+    """What is kept between forward and backward pass, and what is computed again at a time.
+
+    Where layers are computed again the logits have gone by then.
+    """
     found = _parts(model, objective, fused, layout)
-    layers, stream = Kept.sum(found.layers), WIDTHS[precision] * found.inputs
     together = sequences * (layout.microbatches if layout.pipe > 1 else 1)  # that enter and leave the layers
-    stages = layout.pipe * layout.repeats
-    of_layers = in_bytes(layers, precision) // stages
+    kept, again = _layers(model, found, precision, layout)
+    logits = 4 * together * found.logits.wide
+    if layout.ways("pipe", "tensor") == 1:
+        logits = min(logits, 4 * 2 * LOGITS_AT_ONCE)
+    return sequences * kept + together * in_bytes(found.ends, precision) + max(sequences * again, logits)
+
+
+def _layers(model: ModelConfig, found: Parts, precision: Precision, layout: Layout) -> tuple[int, int]:
+    """Bytes of a sequence that a device's layers keep, and that it computes again at a time."""
+    whole, stream = in_bytes(Kept.sum(found.layers), precision), WIDTHS[precision] * found.inputs
+    periods, stages = _periods(model), layout.pipe * layout.repeats
+    kept, again = whole, 0
     if layout.remat == "block":
-        periods = _periods(model)
-        of_layers = of_layers * stages // periods + stream * (-(-periods // stages))
+        kept, again = stream * -(-periods // stages), whole // periods
     if layout.pipe > 1:
         # The input of every tick; embeddings, what has come round and what leaves the last stage.
-        of_layers += stream * (layout.ticks + 3 * layout.microbatches)
-    return sequences * of_layers + together * in_bytes(found.ends, precision) + _logits(found, together, layout)
+        again += kept // stages if layout.remat == "none" else kept
+        kept = stream * (layout.ticks + 3 * layout.microbatches)
+    return kept, again
 
 
 def _parts(model: ModelConfig, objective: ObjectiveConfig, fused: bool, layout: Layout) -> Parts:
     """Of the layout only what matters there, so that few are counted anew."""
     seen = Layout(context=layout.context, tensor=layout.tensor, expert=layout.expert, pipe=layout.pipe)
     return parts(model, objective, fused, seen)
-
-
-def _logits(found: Parts, sequences: int, layout: Layout) -> int:
-    numbers = sequences * found.logits.wide
-    return 4 * (numbers if layout.ways("pipe", "tensor") > 1 else min(numbers, 2 * LOGITS_AT_ONCE))
 
 
 @cache

@@ -26,7 +26,10 @@ from scaling.config import (
 )
 from scaling.counts import StateBytes, inference_memory, params, state_bytes, training_memory
 from scaling.counts.activations import activation_bytes
-from scaling.parallel.layout import Layout
+from scaling.counts.memory import LOGITS_AT_ONCE
+from scaling.models import head
+from scaling.parallel.layout import ALONE, Layout
+from scaling.parallel.mesh import mesh_of
 from scaling.training.losses import Knowledge, Task, Tokens
 from scaling.training.step import Hyper, compiled_init, compiled_step
 from tests.counts.shapes import BASE, BERT_LIKE, GPT2, SMALL, examples, objective_for, transformers
@@ -66,17 +69,32 @@ AS_BENCHMARKED = {
 }
 
 
-def allocated(model: ModelConfig, objective: ObjectiveConfig, precision: str, microbatches: int) -> int:
-    """Bytes at the peak of the compiled training step, by XLA's own account."""
+SHARED = {  # one device's part of a step on eight at most
+    "fsdp": Layout(fsdp=4, microbatches=2),
+    "zero 2": Layout(fsdp=4, zero=2, microbatches=2),
+    "zero 1": Layout(fsdp=4, zero=1, microbatches=2),
+    "tensor": Layout(tensor=4),
+    "fsdp and tensor": Layout(fsdp=2, tensor=2, microbatches=2),
+    "context": Layout(context=4),
+    "pipeline": Layout(pipe=2, microbatches=4),
+    "pipeline of many microbatches": Layout(pipe=2, microbatches=8),
+    "circular pipeline": Layout(pipe=2, repeats=2, microbatches=4),
+    "fsdp and pipeline": Layout(fsdp=2, pipe=2, microbatches=4),
+}
+
+
+def allocated(
+    model: ModelConfig, objective: ObjectiveConfig, precision: str = "float32", layout: Layout = ALONE
+) -> int:
+    """Bytes at the peak of the compiled training step, on one device, by XLA's own account."""
     shape, found = jax.ShapeDtypeStruct, lengths(model, objective)
     task = Task(model, objective, found.specials, smoothed=False)
     tokens = Tokens(shape((BATCH, found.text + 1), np.int32), shape((BATCH, 2), np.uint32))
     known = Knowledge(noise_V=shape((model.vocab,), np.float32) if isinstance(objective, SkipGram) else None)
-    state = jax.eval_shape(compiled_init(task), shape((), np.int32))
+    state = jax.eval_shape(compiled_init(task, layout), shape((), np.int32))
     numbers = Hyper(*[shape((), np.float32)] * len(Hyper._fields))
-    step = (
-        compiled_step(task, precision, Layout(microbatches=microbatches)).lower(state, tokens, known, numbers).compile()
-    )
+    mesh = mesh_of(layout) if layout.axes else None
+    step = compiled_step(task, precision, layout, mesh).lower(state, tokens, known, numbers).compile()
     found = step.memory_analysis()
     arguments = found.argument_size_in_bytes + found.output_size_in_bytes - found.alias_size_in_bytes
     return found.temp_size_in_bytes + arguments
@@ -85,23 +103,96 @@ def allocated(model: ModelConfig, objective: ObjectiveConfig, precision: str, mi
 @pytest.mark.parametrize(("model", "objective"), COMPILED.values(), ids=COMPILED)
 def test_training_memory_is_within_a_fifth_of_what_xla_allocates(model, objective):
     predicted = training_memory(model, objective, sequences=BATCH).total
-    assert predicted == pytest.approx(allocated(model, objective, "float32", 1), rel=0.2)
+    assert predicted == pytest.approx(allocated(model, objective), rel=0.2)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("model", "objective"), AS_BENCHMARKED.values(), ids=AS_BENCHMARKED)
 def test_training_memory_of_benchmarked_shapes_is_within_a_fifth_of_what_xla_allocates(model, objective):
     predicted = training_memory(model, objective, sequences=BATCH).total
-    assert predicted == pytest.approx(allocated(model, objective, "float32", 1), rel=0.2)
+    assert predicted == pytest.approx(allocated(model, objective), rel=0.2)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("precision", "microbatches"), [("bfloat16", 1), ("float32", 4), ("bfloat16", 4)])
 def test_training_memory_holds_for_other_precisions_and_microbatches(precision, microbatches):
     predicted = training_memory(
-        DECODER, sequences=BATCH // microbatches, precision=precision, microbatches=microbatches
+        DECODER, sequences=BATCH // microbatches, precision=precision, layout=Layout(microbatches=microbatches)
     )
-    assert predicted.total == pytest.approx(allocated(DECODER, NextToken(), precision, microbatches), rel=0.2)
+    assert predicted.total == pytest.approx(
+        allocated(DECODER, NextToken(), precision, Layout(microbatches=microbatches)), rel=0.2
+    )
+
+
+def within_a_third(model: ModelConfig, layout: Layout) -> None:
+    sequences = BATCH // layout.batch_ways // layout.microbatches
+    predicted = training_memory(model, sequences=sequences, layout=layout)
+    # Wider than on one device: on a CPU ring attention keeps copies that no formula here has, a quarter in all.
+    assert predicted.total == pytest.approx(allocated(model, NextToken(), layout=layout), rel=0.3)
+
+
+def test_training_memory_of_one_device_of_four_is_within_a_third_of_what_xla_allocates():
+    within_a_third(TransformerConfig(**SMALLER), Layout(fsdp=2, tensor=2))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("layout", SHARED.values(), ids=SHARED)
+def test_training_memory_on_a_mesh_is_within_a_third_of_what_xla_allocates(layout):
+    within_a_third(replace(DECODER, dim=128, layers=4), layout)
+
+
+@pytest.mark.slow
+def test_training_memory_of_shared_out_experts_is_within_a_third_of_what_xla_allocates():
+    within_a_third(replace(DECODER, dim=128, layers=2, moe=Experts(experts=8, active=2)), Layout(expert=4))
+
+
+def test_each_axis_divides_what_it_is_said_to_divide():
+    alone = training_memory(DECODER, sequences=8)
+    matrices = {axis: training_memory(DECODER, sequences=8, layout=Layout(**{axis: 2})) for axis in ("fsdp", "tensor")}
+    for found in matrices.values():
+        # All but norms, 1% of this model.
+        assert alone.optimizer / 2 <= found.optimizer < 1.02 * alone.optimizer / 2
+    assert matrices["fsdp"].activations == alone.activations
+    assert matrices["tensor"].activations < alone.activations
+    context = training_memory(DECODER, sequences=8, layout=Layout(context=2))
+    assert context.optimizer == alone.optimizer
+    assert context.activations < 0.51 * alone.activations
+    assert training_memory(DECODER, sequences=8, layout=Layout(data=8)) == alone
+
+
+def test_each_level_of_zero_keeps_less_and_all_divide_the_optimizer():
+    one, two, three = (
+        training_memory(DECODER, sequences=2, layout=Layout(fsdp=4, zero=zero, microbatches=2)) for zero in (1, 2, 3)
+    )
+    assert one.total > two.total > three.total
+    assert one.optimizer == two.optimizer == three.optimizer
+
+
+def test_blocks_that_are_computed_again_keep_their_inputs_and_one_block_at_a_time():
+    deep = replace(DECODER, layers=16)
+    plain, again = (
+        training_memory(deep, sequences=8, layout=Layout(remat=remat), fused_attention=True).activations
+        for remat in ("none", "block")
+    )
+    inputs = 4 * 8 * 16 * deep.dim * deep.context
+    assert inputs < again < inputs + plain / 8
+
+
+def test_a_circular_pipeline_keeps_the_weights_of_its_ticks():
+    plain, circular = (
+        training_memory(DECODER, sequences=1, layout=Layout(pipe=2, repeats=repeats, microbatches=8))
+        for repeats in (1, 2)
+    )
+    assert circular.params > plain.params
+
+
+def test_logits_exist_for_a_part_of_the_targets_at_a_time():
+    assert LOGITS_AT_ONCE == head.LOGITS_AT_ONCE
+    large = replace(DECODER, vocab=1 << 17)
+    few, many = (training_memory(large, sequences=count, fused_attention=True).activations for count in (16, 64))
+    # 16 sequences of 128 tokens just reach the most logits that exist at once: 2 arrays of them.
+    assert few > 2 * 4 * LOGITS_AT_ONCE
+    assert many - few == 48 * (few - 2 * 4 * LOGITS_AT_ONCE) // 16
 
 
 def test_training_state_takes_the_lectures_16_to_24_bytes_a_parameter():
@@ -122,7 +213,12 @@ def test_training_memory_is_state_and_activations_and_with_experts_room_for_thei
 ):
     objective = objective_for(model)
     memory = training_memory(
-        model, objective, sequences=3, precision=precision, microbatches=microbatches, fused_attention=fused
+        model,
+        objective,
+        sequences=3,
+        precision=precision,
+        fused_attention=fused,
+        layout=Layout(microbatches=microbatches),
     )
     state = params(model).total * state_bytes(precision, microbatches=microbatches).total
     assert memory.total == state + memory.activations + memory.workspace
