@@ -27,6 +27,7 @@ from scaling.config import (
 )
 from scaling.hardware import HARDWARE, Hardware
 from scaling.models.published import published
+from scaling.parallel.layout import layout_of
 from scaling.plan import Cell, Study, manifest, pin, price, round_tokens
 from scaling.record import write_atomic
 from scaling.roofline import GRID_KG_CO2_PER_KWH
@@ -233,8 +234,8 @@ def _dry_run(study: Study, options: LaunchOptions) -> None:
     """What a launch would do, priced for the machine it would run on."""
     from launch.devices import slots
 
-    hardware = slots(options.workers)[0].hardware
     study = replace(study, placement=options.placement.over(study.placement))
+    hardware = slots(options.workers, study.placement.devices)[0].hardware
     _print_plan(study, PlanOptions(root=options.root, hardware=hardware, devices=study.placement.devices))
 
 
@@ -274,7 +275,10 @@ def _train_all(study: Study, options: LaunchOptions) -> tuple[Study, dict[str, s
     from scaling.data.prepare import prepare
 
     workspace = options.workspace
-    machine = slots(options.workers)
+    placement = options.placement.over(study.placement)
+    for run in study.runs:
+        layout_of(run, placement, placement.devices)  # raises for one that cannot be placed so
+    machine = slots(options.workers, placement.devices)
     stores = {config: prepare(config, workspace.root, console.print) for config in study.datasets}
     pinned = {config: replace(config, content=store.manifest.content) for config, store in stores.items()}
     study = pin(study, pinned.__getitem__)
@@ -282,7 +286,6 @@ def _train_all(study: Study, options: LaunchOptions) -> tuple[Study, dict[str, s
     for run in study.runs:
         check_enough(of_data[run.data], run)
     write_manifest(study, workspace)
-    placement = options.placement.over(study.placement)
     return study, launch_local(study, workspace, placement, machine, Progress(console))
 
 

@@ -19,14 +19,15 @@ class Slot:
         return "cpu-core" if self.cores else "h100-sxm"
 
 
-def slots(workers: int | None = None) -> list[Slot]:
-    """One slot an NVIDIA GPU or one for all TPU cores, if JAX can use them; else one a core.
+def slots(workers: int | None = None, devices: int = 1) -> list[Slot]:
+    """One slot for as many NVIDIA GPUs as a run takes, or one for all TPU cores, if JAX can use them; else one a core.
 
-    workers: at most so many slots; on CPU, exactly so many, which share the cores.
+    workers: at most so many slots; on CPU, exactly so many, which share the
+    cores. devices: that a run takes; a CPU slot pretends to have so many.
     """
     gpus = sorted(Path("/dev").glob("nvidia[0-9]*")) if _jax_has_cuda() else []
     if gpus:
-        return [Slot(environment=(("CUDA_VISIBLE_DEVICES", str(index)),)) for index in range(len(gpus))][:workers]
+        return _of_gpus(len(gpus), devices)[:workers]
     if find_spec("libtpu") and list(Path("/dev").glob("accel*")):
         return [Slot()]
     cores = sorted(usable_cores())
@@ -34,7 +35,21 @@ def slots(workers: int | None = None) -> list[Slot]:
     if count > len(cores):
         raise ValueError(f"--workers {count}: this machine has {len(cores)} cores for them; ask for at most that")
     # JAX_PLATFORMS: a broken accelerator plugin must not keep a CPU run from starting.
-    return [Slot(cores=tuple(cores[index::count]), environment=(("JAX_PLATFORMS", "cpu"),)) for index in range(count)]
+    environment = [("JAX_PLATFORMS", "cpu")]
+    if devices > 1:
+        flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={devices}"
+        environment.append(("XLA_FLAGS", flags.strip()))
+    return [Slot(cores=tuple(cores[index::count]), environment=tuple(environment)) for index in range(count)]
+
+
+def _of_gpus(count: int, devices: int) -> list[Slot]:
+    """Neighbours together; those left over stay idle."""
+    if devices > count:
+        raise ValueError(
+            f"a run takes {devices} devices, but this machine has {count} GPUs; make an axis of the placement smaller"
+        )
+    groups = [range(first, first + devices) for first in range(0, count - devices + 1, devices)]
+    return [Slot(environment=(("CUDA_VISIBLE_DEVICES", ",".join(map(str, group))),)) for group in groups]
 
 
 def usable_cores() -> set[int]:

@@ -31,12 +31,11 @@ def print_plan(plan: Plan, console: Console, *, all_runs: bool) -> None:
         table.add_column(column)
     for column in ("run" if all_runs else "runs", "params", "body", "tokens", "FLOPs", "memory", "time", "$", "kg CO2"):
         table.add_column(column, justify="right")
-    shared = any(prediction.axis_bytes for prediction in plan.predictions)
-    for column in ("step", "bound by", "bubble", "sent a step") if shared else ():
-        table.add_column(column, justify="left" if column == "sent a step" else "right")
     for group in groups:
-        table.add_row(*[group[0][0].arm for _ in compared], *_row(group, all_runs), *(_step(group) if shared else ()))
+        table.add_row(*[group[0][0].arm for _ in compared], *_row(group, all_runs))
     console.print(table)
+    if any(prediction.axis_bytes for prediction in plan.predictions):
+        console.print(_steps(groups))
     total = {name: plan.total(name) for name in SUMMED}
     hardware = plan.hardware
     console.print(
@@ -111,15 +110,22 @@ def _row(group: list[tuple[Cell, Prediction]], all_runs: bool) -> list[str]:
     ]
 
 
-def _step(group: list[tuple[Cell, Prediction]]) -> list[str]:
-    """Of one step; runs of one model and batch take the same."""
-    found = max((prediction for _, prediction in group), key=lambda prediction: prediction.step_seconds_high)
-    return [
-        f"{duration(found.step_seconds_low)} to {duration(found.step_seconds_high)}",
-        found.bound_by,
-        share_of_time(found.bubble),
-        volumes(found.axis_bytes),
-    ]
+def _steps(groups: list[list[tuple[Cell, Prediction]]]) -> Table:
+    """One step on several devices; runs of one model and batch take the same."""
+    table = Table(box=None, pad_edge=False, title="\nof each device, in one step", title_justify="left")
+    for column in ("params", "memory", "step", "bound by", "bubble", "sent"):
+        table.add_column(column, justify="left" if column == "sent" else "right")
+    for group in groups:
+        found = max((prediction for _, prediction in group), key=lambda prediction: prediction.step_seconds_high)
+        table.add_row(
+            si(_size(group[0][0]).total),
+            f"{found.memory_bytes / 1e9:.3g} GB",
+            f"{duration(found.step_seconds_low)} to {duration(found.step_seconds_high)}",
+            found.bound_by,
+            share_of_time(found.bubble),
+            volumes(found.axis_bytes),
+        )
+    return table
 
 
 def duration(seconds: float) -> str:

@@ -73,6 +73,8 @@ def test_train_and_data_answer_help(capsys):
         (("data", "show", "--root", "no/such/place"), "these data are not prepared yet"),
         (("data", "cook"), "no action 'cook'"),
         (("train", "--model.heads", "5"), "heads=5 does not divide dim=64"),
+        (("plan", "demo", "--devices", "2", "--placement.tensor", "3"), "tensor=3 = 3, but there are 2 devices"),
+        (("launch", "demo", "--placement.pipe", "7", "--root", "no/such/place"), "pipe=7 does not divide"),
         (("launch", "demo", "--workers", "1000", "--root", "no/such/place"), "--workers 1000: this machine has"),
     ],
 )
@@ -109,6 +111,38 @@ def test_a_plan_for_a_gpu_ladder_names_models_up_to_billions_and_its_price():
 def test_a_printed_plan_shows_models_totals_and_assumptions():
     shown = scaling("plan", "demo").stdout
     assert "kg CO2" in shown and "total: 30 runs" in shown and "assumed:" in shown
+
+
+LARGE = ("--sizes", "large", "--budgets", "1e20", "--context", "2048", "--batch", "128", "--vocab", "32000")
+MESH = ("--precision", "bfloat16", "--hardware", "h100-sxm", "--devices", "8")
+
+
+def test_a_plan_on_many_devices_says_what_is_sent_over_each_axis_and_what_bounds_a_step():
+    mesh = ("--placement.fsdp", "4", "--placement.pipe", "2", "--microbatches", "8")
+    plan = json.loads(scaling("plan", "chinchilla", *LARGE, *MESH, *mesh, "--json").stdout)
+    for run in plan["runs"]:
+        found = run["prediction"]
+        assert found["axis_bytes"].keys() == {"fsdp", "pipe"}
+        assert found["bubble"] == pytest.approx(1 / 9)
+        assert found["bound_by"] in {"math", "memory", "fsdp", "pipe"}
+    shown = scaling("plan", "chinchilla", *LARGE, *MESH, *mesh).stdout
+    assert "bound by" in shown and "bubble" in shown and "11%" in shown
+
+
+def test_the_fastest_placements_that_fit_are_proposed_as_options_that_a_plan_takes():
+    found = json.loads(scaling("plan", "chinchilla", *LARGE, *MESH, "--fit-mesh", "--json").stdout)
+    (model,) = found["models"]  # the largest
+    best = model["fits"][0]
+    plan = json.loads(scaling("plan", "chinchilla", *LARGE, *MESH, *best["options"].split(), "--json").stdout)
+    largest = max(plan["runs"], key=lambda run: run["params"]["total"])
+    assert largest["params"]["total"] == model["params"]
+    assert largest["prediction"]["step_seconds_high"] == pytest.approx(best["step_seconds_high"])
+    assert largest["prediction"]["memory_bytes"] == best["memory_bytes"] <= 80e9
+
+
+def test_where_no_placement_fits_the_plan_says_by_how_much():
+    said = scaling("plan", "chinchilla", *LARGE, "--hardware", "cpu-core", "--fit-mesh").stdout
+    assert "nothing fits into the 4 GB of a cpu-core; the nearest needs" in said and "% more" in said
 
 
 def test_prices_are_options():

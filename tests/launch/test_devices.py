@@ -23,3 +23,19 @@ def test_fewer_workers_share_all_cores(two_cores):
 def test_more_workers_than_cores_are_refused(two_cores):
     with pytest.raises(ValueError, match="--workers 9: this machine has 4 cores"):
         slots(9)
+
+
+def test_a_run_of_several_devices_gets_neighbouring_gpus(monkeypatch):
+    monkeypatch.setattr(devices, "_jax_has_cuda", lambda: True)
+    monkeypatch.setattr(devices.Path, "glob", lambda self, pattern: [f"nvidia{index}" for index in range(5)])
+    assert [dict(slot.environment)["CUDA_VISIBLE_DEVICES"] for slot in slots(devices=2)] == ["0,1", "2,3"]
+    assert len(slots()) == 5 and len(slots(1, devices=2)) == 1
+    with pytest.raises(ValueError, match="a run takes 8 devices, but this machine has 5 GPUs"):
+        slots(devices=8)
+
+
+def test_a_core_pretends_to_be_as_many_devices_as_a_run_takes(two_cores, monkeypatch):
+    monkeypatch.setenv("XLA_FLAGS", "--xla_dump_to=here")
+    environment = dict(slots(1, devices=2)[0].environment)
+    assert environment["XLA_FLAGS"] == "--xla_dump_to=here --xla_force_host_platform_device_count=2"
+    assert "XLA_FLAGS" not in dict(slots(1)[0].environment)
