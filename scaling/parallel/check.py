@@ -22,7 +22,7 @@ from scaling.counts import params
 from scaling.objectives.build import needs_marks, needs_pairs
 from scaling.objectives.marks import marks
 from scaling.parallel.hlo import Collective, collectives
-from scaling.parallel.layout import BATCH_AXES, Layout, layout_of
+from scaling.parallel.layout import Layout, layout_of
 from scaling.parallel.mesh import mesh_of
 from scaling.parallel.shapes import leaves, state_bytes_of_device
 from scaling.parallel.tiny import STEPS, deep_enough
@@ -231,8 +231,7 @@ def _temporary(run: RunConfig, layout: Layout, alone: int) -> int:
 
     All devices share the activations evenly. A gradient is as large as the
     parameters at hand; fsdp makes them whole, and holds its own part of
-    gradients besides; tensor makes experts whole, and their gradients. A
-    pipeline has its ends of all microbatches at once.
+    gradients besides; tensor makes experts whole, and their gradients.
     """
     if not _has_shapes(run):
         size = whole = shard = 4 * params(run.model, run.objective).total
@@ -244,11 +243,24 @@ def _temporary(run: RunConfig, layout: Layout, alone: int) -> int:
         shard = 4 * sum(leaf.elements_of_device(layout) for leaf in found)
         routed = [leaf for leaf in found if "experts" in leaf.dims and layout.tensor > 1]
         experts = 2 * 4 * sum(leaf.elements_of_device(layout, but=("fsdp", "tensor")) for leaf in routed)
-    ends = 0
+    return (alone - size) // layout.devices + whole + (shard if layout.fsdp > 1 else 0) + experts + _ends(run, layout)
+
+
+def _ends(run: RunConfig, layout: Layout) -> int:
+    """Bytes around the layers that are not shared evenly.
+
+    A pipeline has its ends of all microbatches at once. Targets that do not
+    stand beside their positions are predicted on every device of `context`,
+    from states of whole sequences: four arrays of these, three of logits.
+    """
+    of, sequences, size = run.lengths, run.batch // layout.batch_ways, 0
     if layout.pipe > 1:
-        positions = run.lengths.positions + run.lengths.source
-        ends = ENDS * 4 * run.batch * positions * run.model.dim // layout.ways(*BATCH_AXES, "context", "tensor")
-    return (alone - size) // layout.devices + whole + (shard if layout.fsdp > 1 else 0) + experts + ends
+        rows = sequences * (of.positions + of.source) // layout.ways("context", "tensor")
+        size += 4 * ENDS * rows * run.model.dim
+    if layout.context > 1 and of.predicted != of.positions:
+        logits = of.predicted * run.model.vocab // layout.ways("pipe", "tensor")
+        size += 4 * sequences * (4 * of.positions * run.model.dim + 3 * logits)
+    return size
 
 
 def _has_shapes(run: RunConfig) -> bool:
