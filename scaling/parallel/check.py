@@ -231,7 +231,8 @@ def _temporary(run: RunConfig, layout: Layout, alone: int) -> int:
 
     All devices share the activations evenly. A gradient is as large as the
     parameters at hand; fsdp makes them whole, and holds its own part of
-    gradients besides; tensor makes experts whole, and their gradients.
+    gradients besides; tensor makes experts whole, and their gradients. A
+    circular pipeline chooses between two repeats' weights, and makes copies.
     """
     if not _has_shapes(run):
         size = whole = shard = 4 * params(run.model, run.objective).total
@@ -243,7 +244,15 @@ def _temporary(run: RunConfig, layout: Layout, alone: int) -> int:
         shard = 4 * sum(leaf.elements_of_device(layout) for leaf in found)
         routed = [leaf for leaf in found if "experts" in leaf.dims and layout.tensor > 1]
         experts = 2 * 4 * sum(leaf.elements_of_device(layout, but=("fsdp", "tensor")) for leaf in routed)
-    return (alone - size) // layout.devices + whole + (shard if layout.fsdp > 1 else 0) + experts + _ends(run, layout)
+    copies = 2 * whole // layout.repeats if layout.repeats > 1 else 0
+    return (
+        (alone - size) // layout.devices
+        + whole
+        + copies
+        + (shard if layout.fsdp > 1 else 0)
+        + experts
+        + _ends(run, layout)
+    )
 
 
 def _ends(run: RunConfig, layout: Layout) -> int:
