@@ -234,11 +234,11 @@ class _Step:
                 runs = layout.repeats * layout.microbatches + layout.pipe - 1
                 yield from self._pipeline(side, runs)
             stage = side.layers // (layout.pipe * layout.repeats)
-            yield from _times(runs, self._forward(side, stage, is_again=False))
+            yield from _looped(runs, self._forward(side, stage, is_again=False))
             for layer in range(stage):
                 yield from _times(runs, self._backward(side, layer))
             if layout.pipe > 1:  # a tick is computed again
-                yield from _times(runs, self._forward(side, stage, is_again=True))
+                yield from _looped(runs, self._forward(side, stage, is_again=True))
             if layout.remat == "block":  # and every block; XLA may see that it has been already, and on CPU it does
                 yield from _known(_times(runs, self._forward(side, stage, is_again=False)))
 
@@ -367,6 +367,16 @@ def _sum(what: str, axes: tuple[str, ...], size: int, times: int, *, may_be_abse
 def _times(times: int, lines: Iterable[Line]) -> Iterator[Line]:
     for line in lines:
         yield replace(line, times=line.times * times)
+
+
+def _looped(runs: int, lines: Iterable[Line]) -> Iterator[Line]:
+    """`_times` of a loop; weights are the same in all its runs, and what gathers them XLA may move out of it."""
+    for line in lines:
+        if line.what != "weights of experts":
+            yield replace(line, times=line.times * runs)
+        else:
+            yield line
+            yield replace(line, times=line.times * (runs - 1), may_be_absent=True)
 
 
 def _known(lines: Iterable[Line]) -> Iterator[Line]:

@@ -8,8 +8,9 @@ from jax.sharding import PartitionSpec as P
 
 from scaling.config import Experts, TransformerConfig
 from scaling.models import families
+from scaling.parallel.dims import ACTIVATIONS, PARAMETERS, dims_of
 from scaling.parallel.layout import Layout
-from scaling.parallel.tables import ACTIVATIONS, PARAMETERS, axes_of, dims_of, spec, specs_of
+from scaling.parallel.tables import axes_of, spec, specs_of
 from scaling.parallel.weights import staged, unstaged
 
 DECODER = TransformerConfig(vocab=64, dim=16, layers=4, heads=4, context=16)
