@@ -159,8 +159,6 @@ def _weights(model: ModelConfig, objective: ObjectiveConfig, precision: Precisio
     """
     own, state = share(model, objective, layout), state_bytes(precision)
     at_rest = own.held * state.params
-    if layout.repeats > 1:
-        at_rest += WIDTHS[precision] * own.layers * layout.ticks // layout.repeats
     if layout.fsdp == 1:
         return at_rest + own.held * state.copy
     if layout.zero < 3:

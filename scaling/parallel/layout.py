@@ -95,7 +95,7 @@ def layout_of(run: RunConfig, placement: Placement, devices: int) -> Layout:
     if isinstance(run.model, TransformerConfig):
         _check_transformer(run, run.model, layout)
     else:
-        _check_other(run, layout)
+        _only_data(layout, f"model kind {run.model.kind!r}")
     return layout
 
 
@@ -146,8 +146,8 @@ def _check_transformer(run: RunConfig, model: TransformerConfig, layout: Layout)
     _divides("model.heads", model.heads, "tensor", layout.tensor)
     _divides("model.kv_heads", model.key_heads, "tensor", layout.tensor)
     _divides("model.mlp_dim", model.hidden_dim, "tensor", layout.tensor)
-    if run.objective.kind == "replaced_tokens" and layout.axes and set(layout.axes) - {"data", "fsdp"}:
-        _only_data_and_fsdp(layout, "objective 'replaced_tokens'")
+    if run.objective.kind == "replaced_tokens":
+        return _only_data(layout, "objective 'replaced_tokens'")
     vocab_ways = layout.ways("pipe", "tensor")
     if model.vocab % vocab_ways:
         wanted = round(model.vocab / vocab_ways) * vocab_ways
@@ -203,11 +203,7 @@ def _check_stages(model: TransformerConfig, side: str, layers: int, layout: Layo
         )
 
 
-def _check_other(run: RunConfig, layout: Layout) -> None:
-    _only_data_and_fsdp(layout, f"model kind {run.model.kind!r}")
-
-
-def _only_data_and_fsdp(layout: Layout, what: str) -> None:
+def _only_data(layout: Layout, what: str) -> None:
     for axis in layout.axes:
         if axis != "data":
             raise ValueError(

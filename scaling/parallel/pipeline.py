@@ -27,16 +27,6 @@ from scaling.parallel.layout import Layout
 Stage = Callable[[Any, Array, Array], tuple[Array, Any]]  # of weights, a microbatch and its number
 
 
-def ticks(layout: Layout) -> int:
-    """Steps of the schedule: R A + P - 1."""
-    return layout.repeats * layout.microbatches + layout.pipe - 1
-
-
-def bubble(layout: Layout) -> float:
-    """Share of the schedule in which a stage is idle."""
-    return (layout.pipe - 1) / ticks(layout)
-
-
 def in_parts(x_B: Array, layout: Layout) -> Array:
     """Rows dealt out to microbatches, (A, B/A, ...): row b goes to microbatch b mod A.
 
@@ -67,19 +57,19 @@ def pipelined(stage: Stage, weights: Any, x_AMD: Array, layout: Layout) -> tuple
     carry = (jnp.zeros_like(x_AMD[0]), x_AMD, jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), numbers))
     last, tick = layout.pipe - 1, partial(_tick, stage, layout)
     if layout.repeats == 1:
-        carry = _scan(lambda carry, t: tick(by_repeat[0], carry, t), carry, 0, ticks(layout))
+        carry = _scan(lambda carry, t: tick(lambda t: by_repeat[0], carry, t), carry, 0, layout.ticks)
     else:
         before = by_repeat[0]  # of the stages that are still idle
         for repeat, now in enumerate(by_repeat):
             start = repeat * layout.microbatches
             # Stage s begins a repeat s ticks late: until then it works with the weights of the one before.
             begun = partial(_begun, before, now, start)
-            carry = _scan(lambda carry, t, begun=begun: tick(begun(t), carry, t), carry, start, layout.microbatches)
+            carry = _scan(partial(tick, begun), carry, start, layout.microbatches)
             before = now
         end = layout.repeats * layout.microbatches
-        carry = _scan(lambda carry, t: tick(before, carry, t), carry, end, last)
+        carry = _scan(lambda carry, t: tick(lambda t: before, carry, t), carry, end, last)
     arriving, stored_AMD, summed = carry
-    stored_AMD = stored_AMD.at[(ticks(layout) - layout.pipe) % layout.microbatches].set(arriving)
+    stored_AMD = stored_AMD.at[(layout.ticks - layout.pipe) % layout.microbatches].set(arriving)
     is_first = jax.lax.axis_index("pipe") == 0
     return total(jnp.where(is_first, stored_AMD, 0), ("pipe",), layout), summed
 
@@ -93,7 +83,7 @@ def _scan(step: Callable, carry: Any, start: int, length: int) -> Any:
     return jax.lax.scan(lambda carry, t: (step(carry, t), None), carry, start + jnp.arange(length))[0]
 
 
-def _tick(stage: Stage, layout: Layout, weights: Any, carry: tuple, t: Array) -> tuple:
+def _tick(stage: Stage, layout: Layout, weights_at: Callable[[Array], Any], carry: tuple, t: Array) -> tuple:
     """One step of the schedule on one stage.
 
     The first stage keeps what has come round in `stored`, where the inputs lay: a microbatch waits there for its
@@ -106,7 +96,9 @@ def _tick(stage: Stage, layout: Layout, weights: Any, carry: tuple, t: Array) ->
     kept = jnp.where(t >= stages, arriving, stored_AMD[came_round])
     stored_AMD = stored_AMD.at[came_round].set(kept)
     x_MD = jnp.where(me == 0, stored_AMD[t % parts], arriving)
-    y_MD, numbers = jax.checkpoint(stage)(weights, x_MD, (t - me) % parts)
+    # The weights of a tick are chosen within: what is computed again is not kept, else each tick would keep its own.
+    again = jax.checkpoint(lambda x_MD, t: stage(weights_at(t), x_MD, (t - me) % parts))
+    y_MD, numbers = again(x_MD, t)
     is_work = (t >= me) & (t - me < layout.repeats * parts)
     summed = jax.tree.map(lambda total, x: total + jnp.where(is_work, x, 0), summed, numbers)
     around = [(source, (source + 1) % stages) for source in range(stages)]

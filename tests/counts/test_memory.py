@@ -178,14 +178,6 @@ def test_blocks_that_are_computed_again_keep_their_inputs_and_one_block_at_a_tim
     assert inputs < again < inputs + plain / 8
 
 
-def test_a_circular_pipeline_keeps_the_weights_of_its_ticks():
-    plain, circular = (
-        training_memory(DECODER, sequences=1, layout=Layout(pipe=2, repeats=repeats, microbatches=8))
-        for repeats in (1, 2)
-    )
-    assert circular.params > plain.params
-
-
 def test_logits_exist_for_a_part_of_the_targets_at_a_time():
     assert LOGITS_AT_ONCE == head.LOGITS_AT_ONCE
     large = replace(DECODER, vocab=1 << 17)

@@ -65,6 +65,7 @@ def losses(runs, run):
     return pq.read_table(RunDirectory(runs / run_id(run)).curve)["loss"].to_numpy()
 
 
+@pytest.mark.slow
 def test_a_worker_told_to_stop_exits_as_resumable_and_the_run_ends_with_the_same_losses(worker, corpus, tmp_path):
     run = replace(run_of(corpus), tokens=1200 * STEP, data=replace(run_of(corpus).data, max_epochs=1e6))
     store = prepare(run.data, tmp_path, lambda line: None)

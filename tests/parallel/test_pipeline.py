@@ -11,7 +11,7 @@ from jax.sharding import PartitionSpec as P
 
 from scaling.parallel.layout import Layout
 from scaling.parallel.mesh import mesh_of
-from scaling.parallel.pipeline import bubble, in_parts, joined, pipelined, ticks
+from scaling.parallel.pipeline import in_parts, joined, pipelined
 
 WIDTH, ROWS = 4, 3
 
@@ -74,14 +74,14 @@ def test_a_pipeline_computes_what_one_device_does_in_the_steps_of_the_formula(la
     visits = layout.repeats * layout.microbatches * (layout.microbatches + 1) / 2
     np.testing.assert_array_equal(counted_P, np.full(layout.pipe, visits))
     loops = [int(n) for n in re.findall(r'known_trip_count":\{"n":"(\d+)"', compiled.as_text())]
-    assert sum(loops) in (2 * ticks(layout), 2 * ticks(layout) - 2), "the schedule's steps, forward and backward"
+    assert sum(loops) in (2 * layout.ticks, 2 * layout.ticks - 2), "the schedule's steps, forward and backward"
 
 
 def test_the_bubble_is_the_share_of_steps_in_which_a_stage_is_idle():
     layout = Layout(pipe=4, repeats=2, microbatches=8)
-    assert ticks(layout) == 2 * 8 + 3
-    assert bubble(layout) == pytest.approx(3 / 19)
-    assert bubble(Layout(pipe=4, microbatches=8)) == pytest.approx(3 / 11)
+    assert layout.ticks == 2 * 8 + 3
+    assert layout.bubble == pytest.approx(3 / 19)
+    assert Layout(pipe=4, microbatches=8).bubble == pytest.approx(3 / 11)
 
 
 def test_rows_are_dealt_to_microbatches_and_joined_in_their_order():

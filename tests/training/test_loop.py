@@ -78,6 +78,7 @@ def test_a_stopped_run_goes_on_and_gives_the_same_bits(pinned, tmp_path):
     assert record.heldout == read_record(RunDirectory(tmp_path / "whole" / run_id(run)).record).heldout
 
 
+@pytest.mark.slow
 def test_a_run_killed_at_random_moments_gives_the_same_bits(pinned, root, tmp_path):
     run, store = pinned
     run = replace(run, tokens=600 * run.batch_tokens, data=replace(run.data, max_epochs=100.0))
