@@ -100,9 +100,8 @@ def test_two_processes_learn_what_one_learns_and_one_goes_on_from_their_checkpoi
 @pytest.mark.slow
 def test_a_dead_process_ends_the_other_with_an_error(short, root, tmp_path):
     run, _ = short
-    told, codes = ended(
-        start(replace(run, tokens=100 * run.tokens, data=replace(run.data, max_epochs=1e3)), tmp_path, root, "die")
-    )
+    run = replace(run, tokens=100 * run.tokens, data=replace(run.data, max_epochs=1e3))
+    told, codes = ended(start(run, tmp_path, root, "die"))
     assert codes[0] == 3
     assert codes[1] not in (0, None)
     assert "Error" in told[1][1] or "error" in told[1][1]
