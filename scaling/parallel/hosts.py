@@ -8,6 +8,8 @@ command may ask `cluster` before and stay quick.
 
 import logging
 import os
+import sys
+import threading
 import zlib
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,6 +20,7 @@ import numpy as np
 log = logging.getLogger(__name__)
 
 JOIN_SECONDS = 300  # until all processes have come
+SPARE_SECONDS = 30  # more, which JAX is given, so that it is not the first to end the process
 DEAD_SECONDS = 60  # without a sign of life, after which a process counts as dead and the others end
 EXPLICIT = ("SCALING_COORDINATOR", "SCALING_PROCESSES", "SCALING_PROCESS_ID")
 HOW = (
@@ -57,8 +60,9 @@ def cluster() -> str | None:
 def join(seconds: int = JOIN_SECONDS) -> None:
     """Join the other processes, before JAX is used; nothing where there is one.
 
-    seconds: to wait for all. Raises ConnectionError where they do not come
-    together, ValueError where the environment is wrong.
+    seconds: to wait for all; then this process ends. Raises ValueError where
+    the environment is wrong, ConnectionError where JAX finds out that nobody
+    can be joined.
     """
     where = cluster()
     if where is None:
@@ -69,20 +73,35 @@ def join(seconds: int = JOIN_SECONDS) -> None:
     # JAX would take SIGTERM for itself, and the loop would not hear that it is to stop.
     jax.config.update("jax_enable_preemption_service", False)
     log.info("joining the other processes, told by %s; waiting at most %d s", where, seconds)
+    # JAX itself would abort then, with a trace of its own insides.
+    late = threading.Timer(seconds, _give_up, (_apart(where, f"waited for {seconds} s"),))
+    late.daemon = True
+    late.start()
     try:
         jax.distributed.initialize(
             **_arguments(where),
-            initialization_timeout=seconds,
+            initialization_timeout=seconds + SPARE_SECONDS,
             heartbeat_timeout_seconds=DEAD_SECONDS,
             shutdown_timeout_seconds=DEAD_SECONDS,
         )
     except (RuntimeError, ValueError, TypeError, KeyError) as error:
-        raise ConnectionError(
-            f"the processes told by {where} did not come together within {seconds} s "
-            f"({type(error).__name__}: {error}); see that all are started and reach each other, or say who they are: "
-            f"{HOW}"
-        ) from error
+        raise ConnectionError(_apart(where, f"{type(error).__name__}: {error}")) from error
+    finally:
+        late.cancel()
     log.info("process %d of %d, %d devices", jax.process_index(), jax.process_count(), jax.device_count())
+
+
+def _apart(where: str, why: str) -> str:
+    return (
+        f"the processes told by {where} did not come together ({why}); see that all are started and reach the first, "
+        f"or say who they are: {HOW}"
+    )
+
+
+def _give_up(message: str) -> None:
+    """End this process, whose main thread waits inside JAX."""
+    print(message, file=sys.stderr, flush=True)
+    os._exit(1)
 
 
 def is_first() -> bool:

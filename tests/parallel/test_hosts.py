@@ -100,7 +100,7 @@ def test_explicit_variables_are_handed_on_and_nothing_else_is_looked_for(environ
     (found,) = asked
     assert (found["coordinator_address"], found["num_processes"], found["process_id"]) == ("10.0.0.1:1234", 4, 3)
     assert found["cluster_detection_method"] == "deactivate"
-    assert found["initialization_timeout"] == 5
+    assert found["initialization_timeout"] > 5  # this module ends the process first
 
 
 def test_a_single_process_joins_nothing(environment, asked):
@@ -133,7 +133,10 @@ def test_what_jax_cannot_find_is_an_error_that_says_how_to_tell(environment, mon
 
     environment(OMPI_COMM_WORLD_SIZE="2")
     monkeypatch.setattr(jax.distributed, "initialize", unknown)
-    with pytest.raises(ConnectionError, match=r"told by Open MPI did not come together.*SCALING_COORDINATOR=HOST:PORT"):
+    with pytest.raises(
+        ConnectionError,
+        match=r"told by Open MPI did not come together.*should be defined.*SCALING_COORDINATOR=HOST:PORT",
+    ):
         join()
 
 
@@ -163,5 +166,5 @@ def test_a_process_whose_others_never_come_ends():
         text=True,
         timeout=60,
     )
-    assert done.returncode != 0
-    assert "DEADLINE_EXCEEDED" in done.stderr
+    assert done.returncode == 1
+    assert done.stderr.startswith("the processes told by SCALING_PROCESSES did not come together (waited for 2 s)")
