@@ -2,9 +2,11 @@
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from scaling.config import run_id, to_dict
+from scaling.parallel.hosts import DEAD_SECONDS
 from scaling.record import RunDirectory, read_record
 from scaling.training.loop import train
 from tests.training.conftest import QUIET
@@ -27,7 +30,7 @@ def free_port():
         return taken.getsockname()[1]
 
 
-def start(run, runs, root, *words):
+def start(run, runs, root):
     """Both processes, first and second."""
     file = runs / "run.json"
     file.write_text(json.dumps(to_dict(run)))
@@ -41,7 +44,7 @@ def start(run, runs, root, *words):
     }
     return [
         subprocess.Popen(
-            [sys.executable, "-m", "tests.training.train_on_hosts", str(runs), str(root), *words],
+            [sys.executable, "-m", "tests.training.train_on_hosts", str(runs), str(root)],
             cwd=ROOT,
             env=environment | {"SCALING_PROCESS_ID": str(process)},
             stdout=subprocess.PIPE,
@@ -98,10 +101,14 @@ def test_two_processes_learn_what_one_learns_and_one_goes_on_from_their_checkpoi
 
 
 @pytest.mark.slow
-def test_a_dead_process_ends_the_other_with_an_error(short, root, tmp_path):
+@pytest.mark.parametrize("dead", [0, 1])
+def test_a_dead_process_ends_the_other_with_an_error(short, root, tmp_path, dead):
     run, _ = short
-    run = replace(run, tokens=100 * run.tokens, data=replace(run.data, max_epochs=1e3))
-    told, codes = ended(start(run, tmp_path, root, "die"))
-    assert codes[0] == 3
-    assert codes[1] not in (0, None)
-    assert "Error" in told[1][1] or "error" in told[1][1]
+    processes = start(replace(run, tokens=1000 * run.tokens, data=replace(run.data, max_epochs=1e4)), tmp_path, root)
+    assert "training\n" in iter(processes[0].stdout.readline, "")  # gloo prints too
+    processes[dead].kill()
+    began = time.monotonic()
+    told, codes = ended(processes)
+    assert codes[1 - dead] not in (0, None)
+    assert re.search("Connection (closed|reset) by peer|fatal errors", told[1 - dead][1]), told[1 - dead][1]
+    assert time.monotonic() - began < DEAD_SECONDS + 30  # to notice, and to end

@@ -25,9 +25,9 @@ reports = []
 
 
 def report(live):
+    if not reports:
+        print("training", flush=True)
     reports.append(live.step)
-    if "die" in sys.argv[3:]:
-        os._exit(3)
 
 
 whole = train(run, runs / "whole", store, placement=placement, report=report)
