@@ -178,9 +178,13 @@ def train(arguments: list[str]) -> None:
     study = options.study()
     if options.dry_run:
         return _dry_run(study, options)
-    study, _ = _train_all(study, options)
+    from scaling.parallel.hosts import cluster
     from scaling.record import RunDirectory, read_record
 
+    if cluster() is None:
+        study, _ = _train_all(study, options)
+    elif (study := _train_together(study, options)) is None:
+        return  # the first process says how it went
     path = RunDirectory(options.workspace.runs / run_id(study.runs[0])).record
     record = read_record(path)
     if record.heldout:
@@ -271,22 +275,41 @@ def _train_all(study: Study, options: LaunchOptions) -> tuple[Study, dict[str, s
     from launch.devices import slots
     from launch.local import launch as launch_local
     from launch.progress import Progress
-    from scaling.data.batches import check_enough
-    from scaling.data.prepare import prepare
 
     workspace = options.workspace
     placement = options.placement.over(study.placement)
     for run in study.runs:
         layout_of(run, placement, placement.devices)  # raises for one that cannot be placed so
     machine = slots(options.workers, placement.devices)
+    study = _prepared(study, workspace)
+    write_manifest(study, workspace)
+    return study, launch_local(study, workspace, placement, machine, Progress(console))
+
+
+def _train_together(study: Study, options: LaunchOptions) -> Study | None:
+    """Train a study of one run as one of several processes; None in all but the first."""
+    from launch.together import train_together
+
+    study = _prepared(study, options.workspace)
+    placement = options.placement.over(study.placement)
+    if not train_together(study.runs[0], options.workspace, placement, console):
+        return None
+    write_manifest(study, options.workspace)
+    return study
+
+
+def _prepared(study: Study, workspace: Workspace) -> Study:
+    """The study with its data's content, prepared and enough for every run."""
+    from scaling.data.batches import check_enough
+    from scaling.data.prepare import prepare
+
     stores = {config: prepare(config, workspace.root, console.print) for config in study.datasets}
     pinned = {config: replace(config, content=store.manifest.content) for config, store in stores.items()}
     study = pin(study, pinned.__getitem__)
     of_data = {pinned[config]: store for config, store in stores.items()}
     for run in study.runs:
         check_enough(of_data[run.data], run)
-    write_manifest(study, workspace)
-    return study, launch_local(study, workspace, placement, machine, Progress(console))
+    return study
 
 
 def write_manifest(study: Study, workspace: Workspace) -> None:

@@ -93,13 +93,17 @@ def start(slots: Sequence[Slot], workspace: Workspace, inbox: "queue.Queue[Messa
 KEEP_MEMORY = "glibc.malloc.arena_max=1:glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=2000000000"
 
 
-def _environment(slot: Slot, workspace: Workspace) -> dict[str, str]:
+def defaults(workspace: Workspace) -> dict[str, str]:
+    """What a process that trains finds in its environment, unless that says otherwise."""
     cache = workspace.compilation_cache.absolute()
-    defaults = {
+    return {
         "GLIBC_TUNABLES": KEEP_MEMORY,
         "JAX_COMPILATION_CACHE_DIR": str(cache),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.2",
         "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
         "TF_CPP_MIN_LOG_LEVEL": "2",
     }
-    return {**defaults, **os.environ, **dict(slot.environment)}
+
+
+def _environment(slot: Slot, workspace: Workspace) -> dict[str, str]:
+    return {**defaults(workspace), **os.environ, **dict(slot.environment)}

@@ -19,6 +19,7 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -34,10 +35,10 @@ def main() -> None:
     stop = threading.Event()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the launcher's: it closes the input
     tasks: queue.Queue[dict[str, Any] | None] = queue.Queue()
-    terminated = _heed_sigterm(tasks, stop)
+    terminated = heed_sigterm(stop, lambda: tasks.put(None))  # an idle worker waits for its next task
     grace_seconds = [0.0]  # of the run under way
     threading.Thread(target=_listen, args=(tasks, stop), daemon=True).start()
-    threading.Thread(target=_end_after, args=(stop, grace_seconds), daemon=True).start()
+    threading.Thread(target=end_after, args=(stop, grace_seconds), daemon=True).start()
     while not stop.is_set() and (task := tasks.get()) is not None:
         grace_seconds[0] = task["placement"]["grace_seconds"]
         _train(task, runs, root, say, stop)
@@ -99,7 +100,7 @@ def _redirect(log: Path) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True)
 
 
-def _heed_sigterm(tasks: "queue.Queue[dict[str, Any] | None]", stop: threading.Event) -> threading.Event:
+def heed_sigterm(stop: threading.Event, wake: Callable[[], None] = lambda: None) -> threading.Event:
     """Stop at SIGTERM, at once, even while the main thread waits for a long step; returns whether it came.
 
     Python runs a signal's handler in the main thread, which may be inside XLA
@@ -113,7 +114,7 @@ def _heed_sigterm(tasks: "queue.Queue[dict[str, Any] | None]", stop: threading.E
         os.read(reading, 1)
         terminated.set()
         stop.set()
-        tasks.put(None)  # an idle worker waits for its next task
+        wake()
 
     threading.Thread(target=wait, daemon=True).start()
     signal.set_wakeup_fd(writing)
@@ -121,7 +122,7 @@ def _heed_sigterm(tasks: "queue.Queue[dict[str, Any] | None]", stop: threading.E
     return terminated
 
 
-def _end_after(stop: threading.Event, grace_seconds: list[float]) -> None:
+def end_after(stop: threading.Event, grace_seconds: list[float]) -> None:
     """End this process, whatever it is doing, a grace after it was asked to stop."""
     stop.wait()
     time.sleep(grace_seconds[0])

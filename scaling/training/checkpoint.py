@@ -19,6 +19,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers as managers
 
+from scaling.parallel.hosts import firsts, is_first
 from scaling.training.seal import SEAL, damage, seal, sealed_leaves
 from scaling.training.step import TrainState
 
@@ -94,13 +95,14 @@ class Checkpoints:
         step, damaged = _newest_whole(self._folder, self._manager.all_steps(), half)
         for bad in damaged:
             self._manager.delete(bad)
-        for path in half:
-            shutil.rmtree(path, ignore_errors=jax.process_index() != 0)  # another process may have been quicker
+        if is_first():
+            for path in half:
+                shutil.rmtree(path)
         return None if step is None else _read(self._manager, self._folder, step, like)
 
     def _seal(self) -> None:
         step, leaves = self._writing
-        if jax.process_index() != 0:
+        if not is_first():
             return
         for folder in self._folder.glob(f"{step}*"):
             if folder.name.split(HALF_WRITTEN)[0] == str(step) and not (folder / SEAL).exists():
@@ -120,10 +122,15 @@ def restore(folder: Path, like: TrainState, at_most: int) -> tuple[TrainState, P
 def _newest_whole(folder: Path, steps: Iterable[int], half: Mapping[Path, str]) -> tuple[int | None, list[int]]:
     """The newest undamaged of some steps, and the damaged ones after it; says what is passed over.
 
-    half: folders that are no checkpoints, and why.
+    half: folders that are no checkpoints, and why. Of several processes the
+    first reads and decides, so that all take the same.
     """
+    steps = sorted(steps, reverse=True)
+    if not is_first():
+        whole = firsts(0)
+        return (whole if whole >= 0 else None), [step for step in steps if step > whole]
     whole, damaged, problems = None, [], dict(half)
-    for step in sorted(steps, reverse=True):
+    for step in steps:
         path = folder / str(step)
         problem = damage(path)
         if problem is None:
@@ -134,6 +141,7 @@ def _newest_whole(folder: Path, steps: Iterable[int], half: Mapping[Path, str]) 
     instead = "no other is whole, training starts afresh" if whole is None else f"{folder / str(whole)} is used"
     for path, problem in problems.items():
         log.warning("checkpoint %s is passed over: %s; %s", path, problem, instead)
+    firsts(-1 if whole is None else whole)
     return whole, damaged
 
 

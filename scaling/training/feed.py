@@ -1,6 +1,8 @@
 """What training and evaluation read: a run's batches as the compiled functions take them."""
 
+import jax
 import numpy as np
+from jax.sharding import NamedSharding
 
 from scaling.config import RunConfig, SkipGram
 from scaling.data.batches import Batch, batch, heldout
@@ -8,7 +10,12 @@ from scaling.data.store import Store
 from scaling.data.tokenizer import load_tokenizer
 from scaling.objectives.build import needs_marks, needs_pairs
 from scaling.objectives.marks import marks
+from scaling.parallel.dims import ACTIVATIONS
+from scaling.parallel.hosts import several
+from scaling.parallel.rows import Rows
+from scaling.parallel.tables import spec
 from scaling.training.losses import Knowledge, Tokens
+from scaling.training.site import HERE, Site
 
 HELDOUT_SEED = 0xC0FFEE  # of the corruption of the held-out set: the same for every run
 NOISE_POWER = 0.75  # of the unigram distribution (Mikolov et al. 2013, arXiv:1310.4546, section 2.2)
@@ -16,10 +23,15 @@ NOISE_TOKENS = 10_000_000  # that the unigram distribution is counted on
 
 
 class Feed:
-    """The batches of one run, any of them at any time."""
+    """The batches of one run, any of them at any time.
 
-    def __init__(self, run: RunConfig, store: Store):
+    Of several processes each makes its own rows of the same batch, and gets
+    arrays over the devices of all; a single one gives numpy arrays.
+    """
+
+    def __init__(self, run: RunConfig, store: Store, site: Site = HERE):
         self._run, self._store = run, store
+        self._rows = _rows(run, site) if several() else None
         self._pairs = needs_pairs(run.objective)
         self._heldout: Batch | None = None
         self.knowledge = Knowledge(
@@ -32,8 +44,11 @@ class Feed:
     def step(self, step: int) -> Tokens:
         """The batch of a step, counted from 0."""
         run = self._run
-        read = batch(self._store, seed=run.seed, step=step, batch=run.batch, context=run.text, pairs=self._pairs)
-        return self._tokens(read, keys(run.seed, step * run.batch + np.arange(run.batch)))
+        rows = np.arange(run.batch) if self._rows is None else self._rows.mine
+        read = batch(
+            self._store, seed=run.seed, step=step, batch=run.batch, context=run.text, rows=rows, pairs=self._pairs
+        )
+        return self._tokens(read, keys(run.seed, step * run.batch + rows))
 
     @property
     def heldout(self) -> Batch:
@@ -44,14 +59,20 @@ class Feed:
         return self._heldout
 
     def heldout_rows(self, rows: np.ndarray) -> Tokens:
-        """Rows of the held-out set, corrupted in the same way for every run."""
+        """Rows of the held-out set, as many as a batch has, corrupted in the same way for every run."""
         whole = self.heldout
+        rows = rows if self._rows is None else rows[self._rows.mine]
         others = None if whole.others is None else whole.others[rows]
         return self._tokens(Batch(whole.window[rows], whole.documents[rows], others), keys(HELDOUT_SEED, rows))
 
     def _tokens(self, read: Batch, keys_B2: np.ndarray) -> Tokens:
         documents = read.documents if self._run.data.document_attention else None
-        return Tokens(read.window, keys_B2, documents, read.others)
+        tokens = Tokens(read.window, keys_B2, documents, read.others)
+        return tokens if self._rows is None else jax.tree.map(self._rows.joined, tokens)
+
+
+def _rows(run: RunConfig, site: Site) -> Rows:
+    return Rows(run.batch, NamedSharding(site.mesh, spec(("batch",), ACTIVATIONS, site.layout)))
 
 
 def keys(seed: int, places: np.ndarray) -> np.ndarray:

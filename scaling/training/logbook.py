@@ -44,16 +44,22 @@ class Logbook:
         progress: Progress,
         report: Callable[[Live], None],
         opened: float,
+        writes: bool = True,
     ):
-        """progress: where it starts. opened: when the attempt began, by time.perf_counter."""
+        """progress: where it starts. opened: when the attempt began, by time.perf_counter.
+
+        writes: whether this process writes curve and tracking and reports; of several that train together one does,
+        and all keep the same progress.
+        """
         self.progress = progress
         self._run, self._placement, self._report = run, placement, report
         self._flops_per_step = flops_per_token(run.model, run.objective).exact * run.batch_tokens
         self._warmup_steps = -(-run.schedule.warmup_tokens // run.batch_tokens)
-        self._curve = CurveWriter(directory.live_curve, after_step=progress.step)
-        self._tracker = Tracker(run, directory.path, placement.tracking, progress.attempts)
+        self._curve = CurveWriter(directory.live_curve, after_step=progress.step) if writes else None
+        self._tracker = Tracker(run, directory.path, placement.tracking if writes else "off", progress.attempts)
         # Steps after the checkpoint are trained again: the time they took before was taken too.
-        self._earlier_wall, self._opened = progress.wall_seconds + self._curve.dropped_seconds, opened
+        dropped = self._curve.dropped_seconds if self._curve else 0.0
+        self._earlier_wall, self._opened = progress.wall_seconds + dropped, opened
         self._last = self._flushed = time.perf_counter()
 
     def start_clock(self) -> None:
@@ -88,8 +94,14 @@ class Logbook:
         }
         if skipped:
             row["skipped"] = 1
+        if self._curve is not None:
+            self._write(row, now)
+        self._check(row, skipped)
+
+    def _write(self, row: dict[str, object], now: float) -> None:
+        step, run = row["step"], self._run
         self._curve.append(row)
-        if (step + 1) % self._placement.log_steps == 0 or step + 1 == run.steps:
+        if step % self._placement.log_steps == 0 or step == run.steps:
             self._tracker.log(row)
         if now - self._flushed > FLUSH_SECONDS:
             self.flush()
@@ -97,13 +109,12 @@ class Logbook:
             self._report(
                 Live(
                     run_id=run_id(run),
-                    step=step + 1,
+                    step=step,
                     steps=run.steps,
-                    loss=loss,
-                    tokens_per_second=run.batch_tokens / seconds,
+                    loss=row["loss"],
+                    tokens_per_second=run.batch_tokens / row["step_seconds"],
                 )
             )
-        self._check(row, skipped)
 
     def wall_seconds(self) -> float:
         """Over all attempts, until now; of one that was killed, as far as its curve goes."""
@@ -111,10 +122,12 @@ class Logbook:
 
     def flush(self) -> None:
         """Make what is written so far survive this process: done before every checkpoint."""
-        self._curve.flush()
+        if self._curve is not None:
+            self._curve.flush()
 
     def close(self, summary: dict[str, object]) -> None:
-        self._curve.close()
+        if self._curve is not None:
+            self._curve.close()
         self._tracker.finish(summary)
 
     def _check(self, row: dict[str, object], skipped: bool) -> None:

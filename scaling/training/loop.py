@@ -3,13 +3,18 @@
 A step is dispatched before the metrics of the one before are read, so the
 device never waits for the host. A run may be killed at any moment: started
 again, it goes on from its last checkpoint and gives the same losses.
+
+Several processes (`scaling.parallel.hosts`) do the same steps on a mesh of all
+their devices. They share a file system. The first holds the lock, decides and
+writes config, curve and record; all write their parts of checkpoints.
 """
 
 import math
 import os
 import threading
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,8 +26,18 @@ from scaling.curve import compact
 from scaling.data.batches import check_enough, tokens_read
 from scaling.data.store import Store
 from scaling.outcome import record_of
+from scaling.parallel.hosts import check_alike, everyones, firsts, is_first, several
 from scaling.provenance import provenance
-from scaling.record import RunDirectory, RunRecord, Tokens, read_config, read_record, write_config, write_record
+from scaling.record import (
+    Heldout,
+    RunDirectory,
+    RunRecord,
+    Tokens,
+    read_config,
+    read_record,
+    write_config,
+    write_record,
+)
 from scaling.training.checkpoint import Checkpoints, Progress, restore
 from scaling.training.counting import count
 from scaling.training.evaluate import evaluate
@@ -42,6 +57,8 @@ from scaling.training.site import (
 from scaling.training.step import TrainState, compiled_init, compiled_step, hyper
 from scaling.training.trace import traced
 
+_OPEN, _TRAINED, _HELD = range(3)  # how a run stands
+
 
 class RunHeld(Exception):
     """Another process is training this run."""
@@ -57,27 +74,52 @@ def train(
     report: Callable[[Live], None] = lambda live: None,
     stop: threading.Event | None = None,
 ) -> RunRecord | None:
-    """Train a run to its end and return its record; None if `stop` was set before.
+    """Train a run to its end and return its record; None if `stop` was set before, in any process.
 
     runs: the folder of run directories. keep_tokens: token counts at which
     branches will start: their checkpoints are kept. A run with a record is not
     trained again, unless it failed. Raises RunHeld if another process has it.
     """
     check_enough(store, run)
-    site = HERE if isinstance(run.model, NgramConfig) else site_of(run, placement)
+    check_alike("run and placement", (run, placement))
+    site = _site(run, placement)
     directory = RunDirectory(runs / run_id(run))
-    write_config(directory, run)
-    try:
-        with FileLock(directory.lock, timeout=0):
-            if directory.record.exists() and (record := read_record(directory.record)).status != "failed":
-                return record
-            if isinstance(run.model, NgramConfig):
-                return _counted(run, store, directory, placement)
-            keep = {tokens // run.batch_tokens for tokens in keep_tokens}
-            with Checkpoints(directory.checkpoints, keep) as checkpoints:
-                return _attempt(run, runs, store, placement, site, keep, checkpoints, report, stop or threading.Event())
-    except Timeout:
-        raise RunHeld(f"{directory.path}: another process is training this run") from None
+    with _claimed(directory, run) as record:
+        if record is not None:
+            return record
+        if isinstance(run.model, NgramConfig):
+            return _counted(run, store, directory, placement)
+        keep = {tokens // run.batch_tokens for tokens in keep_tokens}
+        with Checkpoints(directory.checkpoints, keep) as checkpoints:
+            return _attempt(run, runs, store, placement, site, keep, checkpoints, report, stop or threading.Event())
+
+
+def _site(run: RunConfig, placement: Placement) -> Site:
+    if not isinstance(run.model, NgramConfig):
+        return site_of(run, placement)
+    if several():
+        raise ValueError("an n-gram model is counted by one process; start one alone, with SCALING_PROCESSES=1")
+    return HERE
+
+
+@contextmanager
+def _claimed(directory: RunDirectory, run: RunConfig) -> Iterator[RunRecord | None]:
+    """Hold the run's lock; gives its record if there is nothing left to train. The first process does so for all."""
+    with ExitStack() as held:
+        standing = _OPEN
+        if is_first():
+            write_config(directory, run)
+            try:
+                held.enter_context(FileLock(directory.lock, timeout=0))
+            except Timeout:
+                standing = _HELD
+            else:
+                if directory.record.exists() and read_record(directory.record).status != "failed":
+                    standing = _TRAINED
+        standing = firsts(standing)
+        if standing == _HELD:
+            raise RunHeld(f"{directory.path}: another process is training this run")
+        yield read_record(directory.record) if standing == _TRAINED else None
 
 
 def _attempt(
@@ -94,16 +136,17 @@ def _attempt(
     opened = time.perf_counter()
     directory = RunDirectory(runs / run_id(run))
     state, progress = _start(run, runs, checkpoints, site)
-    feed = Feed(run, store)
+    feed = Feed(run, store, site)
     step_of = warmed_step(run, feed, site)
-    logbook = Logbook(run, directory, placement, progress, report, opened)
+    logbook = Logbook(run, directory, placement, progress, report, opened, writes=is_first())
+    profile_steps = placement.profile_steps if is_first() else 0
     status, message = "finished", ""
     try:
-        with traced(step_of, directory.profile, placement.profile_steps) as step_of:
+        with traced(step_of, directory.profile, profile_steps) as step_of:
             state = _follow(run, feed, placement, site, keep, checkpoints, logbook, state, step_of, stop)
-    except Diverged as error:
+    except Diverged as error:  # at the same step in every process: all read the same sums
         status, message = "diverged", str(error)
-    if stop.is_set() and logbook.progress.step < run.steps and status == "finished":
+    if logbook.progress.step < run.steps and status == "finished":
         logbook.close({"status": "interrupted"})
         return None
     heldout = evaluate(run, store, feed, state.params, site) if status == "finished" else None
@@ -111,8 +154,27 @@ def _attempt(
         status, message, heldout = "diverged", f"held-out loss {heldout.loss} after the last step", None
     logbook.close({"status": status, "heldout_loss": heldout.loss if heldout else None})
     checkpoints.wait()
+    record = None
+    if is_first():
+        record = _recorded(run, store, directory, placement, logbook, status, message, heldout)
+    firsts(0)  # it is there
+    return record or read_record(directory.record)
+
+
+def _recorded(
+    run: RunConfig,
+    store: Store,
+    directory: RunDirectory,
+    placement: Placement,
+    logbook: Logbook,
+    status: str,
+    message: str,
+    heldout: Heldout | None,
+) -> RunRecord:
+    """Write the record of a run that has ended, and its curve in its last form."""
+    progress = logbook.progress
     compact(directory.live_curve, directory.curve)
-    seen = logbook.progress.step * run.batch_tokens
+    seen = progress.step * run.batch_tokens
     unique, epochs = tokens_read(store, seen, run.text)
     device = jax.devices()[0]
     record = record_of(
@@ -122,11 +184,11 @@ def _attempt(
         message=message,
         heldout=heldout,
         curve=directory.curve,
-        tokens=Tokens(seen=seen, loss_bearing=logbook.progress.loss_bearing, unique=unique, epochs=epochs),
+        tokens=Tokens(seen=seen, loss_bearing=progress.loss_bearing, unique=unique, epochs=epochs),
         started_from_tokens=progress.started_from_step * run.batch_tokens,
-        device_seconds=logbook.progress.device_seconds,
-        useful_seconds=logbook.progress.useful_seconds,
-        skipped_steps=logbook.progress.skipped,
+        device_seconds=progress.device_seconds,
+        useful_seconds=progress.useful_seconds,
+        skipped_steps=progress.skipped,
         wall_seconds=logbook.wall_seconds(),
         attempts=progress.attempts,
         made_with=provenance(device.device_kind, _devices()),
@@ -143,10 +205,11 @@ def _counted(run: RunConfig, store: Store, directory: RunDirectory, placement: P
 
 
 def _devices() -> int:
-    """What device seconds are counted over: cores on CPU, else accelerators."""
+    """What device seconds are counted over: cores on CPU, as if every process had as many, else accelerators."""
     if jax.default_backend() != "cpu":
         return jax.device_count()
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return cores * jax.process_count()
 
 
 def _start(run: RunConfig, runs: Path, checkpoints: Checkpoints, site: Site) -> tuple[TrainState, Progress]:
@@ -196,16 +259,32 @@ def _follow(
         if pending is not None:
             logbook.settle(*pending)
         pending = (step, metrics)
-        due = time.perf_counter() - saved > placement.checkpoint_seconds
-        if due or step + 1 in keep or step + 1 == run.steps or stop.is_set():
+        due, asked = _asked(step, placement, saved, stop)
+        if due or asked or step + 1 in keep or step + 1 == run.steps:
             logbook.settle(*pending)
             pending = None
             logbook.flush()
             checkpoints.save(for_checkpoint(run, state, site), logbook.progress)
             saved = time.perf_counter()
-            if stop.is_set():
+            if asked:
                 break
     return state
+
+
+def _asked(step: int, placement: Placement, saved: float, stop: threading.Event) -> tuple[bool, bool]:
+    """Whether the clock asks for a checkpoint after this step, and whether anybody asks to stop.
+
+    Several processes must do the same at the same step, so they tell each
+    other: the clock of the first counts, and a signal to any. Telling waits for
+    the device, therefore it is done every `log_steps` steps only.
+    """
+    due, asked = time.perf_counter() - saved > placement.checkpoint_seconds, stop.is_set()
+    if not several():
+        return due, asked
+    if (step + 1) % placement.log_steps:
+        return False, False
+    told = everyones(due, asked)
+    return bool(told[0, 0]), bool(told[:, 1].any())
 
 
 def warmed_step(run: RunConfig, feed: Feed, site: Site = HERE) -> Callable:

@@ -13,6 +13,7 @@ from jax.sharding import Mesh
 
 from scaling.config import Placement, RunConfig
 from scaling.config.placement import AXES
+from scaling.parallel.hosts import several
 from scaling.parallel.layout import ALONE, Layout, layout_of
 from scaling.parallel.mesh import mesh_of, shardings
 from scaling.parallel.weights import staged, unstaged
@@ -33,12 +34,13 @@ HERE = Site(ALONE, None)  # one device
 def site_of(run: RunConfig, placement: Placement) -> Site:
     """The devices that a placement asks for. Raises ValueError where they cannot train the run.
 
-    On CPU, whose devices share the same cores, data=-1 is one copy: more would gain nothing.
+    On CPU, whose devices share the same cores, data=-1 is one copy: more would
+    gain nothing. Several processes must use all devices: each has some.
     """
     named = 1
     for axis in AXES[1:]:
         named *= getattr(placement, axis)
-    if jax.default_backend() == "cpu":
+    if jax.default_backend() == "cpu" and not several():
         named *= max(1, placement.data)
         if named > jax.device_count():
             raise ValueError(

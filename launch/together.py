@@ -1,0 +1,56 @@
+"""`scaling train` as one of several processes, one a host, that train one run together.
+
+There is no pool and no second try: all processes must begin again together, and
+whoever started them (SLURM, Kubernetes) does that. What is trained is kept. At
+SIGTERM in any of them all write a checkpoint and leave with RESUME_ME.
+"""
+
+import os
+import sys
+import threading
+import time
+
+from rich.console import Console
+
+from launch.pool import defaults
+from launch.worker import RESUME_ME, end_after, heed_sigterm
+from scaling.config import Placement, RunConfig
+from scaling.parallel.hosts import is_first, join
+from scaling.workspace import Workspace
+
+REPORT_SECONDS = 10.0  # between two lines
+
+
+def train_together(run: RunConfig, workspace: Workspace, placement: Placement, console: Console) -> bool:
+    """Train a run whose data are prepared, with the devices of all processes; whether this is the first of them."""
+    os.environ.update({**defaults(workspace), **os.environ})  # before JAX is imported
+    stop = threading.Event()
+    heed_sigterm(stop)
+    threading.Thread(target=end_after, args=(stop, [placement.grace_seconds]), daemon=True).start()
+    join()
+    from scaling.data.prepare import prepare
+    from scaling.training.logbook import Live
+    from scaling.training.loop import train
+
+    said = [time.monotonic()]
+
+    def report(live: Live) -> None:
+        if time.monotonic() - said[0] > REPORT_SECONDS:
+            said[0] = time.monotonic()
+            console.print(
+                f"step {live.step}/{live.steps}, loss {live.loss:.4f}, {live.tokens_per_second:,.0f} tokens/s",
+                highlight=False,
+            )
+
+    store = prepare(run.data, workspace.root, console.print)
+    try:
+        record = train(run, workspace.runs, store, placement=placement, report=report, stop=stop)
+    except RuntimeError as error:  # JAX's; it names the broken connection, not what broke it
+        error.add_note(
+            "If another process ended, its own output says why. Start all processes again: they go on from the last "
+            "checkpoint."
+        )
+        raise
+    if record is None:
+        sys.exit(RESUME_ME)
+    return is_first()
