@@ -188,6 +188,7 @@ def test_a_full_disk_is_refused_before_anything_is_trained(prepared, workspace, 
         launch(study, workspace, QUIET, ONE, told())
 
 
+@pytest.mark.slow
 def test_a_launcher_that_is_killed_takes_its_workers_with_it_and_the_next_one_finishes(prepared, workspace, corpus):
     study = prepared(replace(run_of(corpus), tokens=200_000 * 64, data=replace(run_of(corpus).data, max_epochs=1e6)))
     long = study.runs[-1]

@@ -110,10 +110,18 @@ def reordered(x, order, shards):
     return x if x.ndim == 1 else x[:, order(x.shape[1], shards)]
 
 
-CASES_ON_MESHES = [(case, mesh) for case in CASES for mesh in ("2 shards", "4 shards")]
+QUICK = [
+    ("causal", "2 shards"),
+    *((case, "4 shards") for case in ("full", "prefix", "T5 bias", "to a source", "all at once")),
+]
+CASES_ON_MESHES = [
+    pytest.param(case, mesh, marks=[] if (case, mesh) in QUICK else pytest.mark.slow)
+    for mesh in MESHES
+    for case in (CASES if mesh != "8 shards" else ("causal", "all at once"))
+]
 
 
-@pytest.mark.parametrize(("case", "mesh"), [*CASES_ON_MESHES, ("causal", "8 shards"), ("all at once", "8 shards")])
+@pytest.mark.parametrize(("case", "mesh"), CASES_ON_MESHES)
 def test_values_and_gradients_are_those_of_the_whole_sequence(case, mesh):
     ours, theirs = by_ring(case, **MESHES[mesh]), by_definition(case)
     # float32 sums of a few hundred terms of order 1, in another order.
@@ -155,7 +163,7 @@ def count(bodies, name):
     return times
 
 
-@pytest.mark.parametrize("shards", [2, 4, 8])
+@pytest.mark.parametrize("shards", [2, 4, pytest.param(8, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("pattern", [CAUSAL, FULL])
 def test_each_shard_sends_as_often_as_documented(shards, pattern):
     shape, turns = "f32[1,2,2,8]", shards - 1  # of k, v, dk and dv alike

@@ -34,7 +34,7 @@ SLOW = pytest.mark.slow
 PLACED = [
     ("decoder", Layout(data=2, fsdp=2, tensor=2)),
     pytest.param("decoder", Layout(fsdp=2, zero=1, microbatches=2, remat="block"), marks=SLOW),
-    ("decoder", Layout(fsdp=4, zero=2, microbatches=2)),
+    pytest.param("decoder", Layout(fsdp=4, zero=2, microbatches=2), marks=SLOW),
     ("deep decoder", Layout(pipe=2, repeats=2, fsdp=2, microbatches=4)),
     pytest.param("alibi", Layout(context=2, tensor=2), marks=SLOW),
     ("experts", Layout(data=2, expert=2, tensor=2)),
