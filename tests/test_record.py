@@ -9,6 +9,7 @@ import pytest
 
 from scaling.config import Placement, run_id
 from scaling.counts import flops_per_token
+from scaling.hardware import HARDWARE
 from scaling.outcome import failed_record, record_of
 from scaling.provenance import provenance
 from scaling.record import (
@@ -24,7 +25,6 @@ from scaling.record import (
     write_config,
     write_record,
 )
-from scaling.roofline import HARDWARE
 
 
 @pytest.fixture
