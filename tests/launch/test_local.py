@@ -122,6 +122,7 @@ def test_a_worker_that_was_told_to_stop_is_replaced_and_its_run_has_not_failed(p
     assert "goes on from its last checkpoint" in screen._console.file.getvalue()
 
 
+@pytest.mark.slow
 def test_a_diverged_run_is_reported_and_not_tried_again(prepared, workspace, corpus):
     study = prepared(replace(run_of(corpus), optim=OptimConfig(lr=1e38)))
     outcomes = launch(study, workspace, QUIET, ONE, told())
@@ -129,6 +130,7 @@ def test_a_diverged_run_is_reported_and_not_tried_again(prepared, workspace, cor
     assert begin(study, workspace, QUIET).left == {}
 
 
+@pytest.mark.slow
 def test_a_run_that_another_launcher_holds_is_left_to_it_until_it_lets_go(prepared, workspace):
     study = prepared()
     held = RunDirectory(workspace.runs / run_id(study.runs[-1]))

@@ -9,7 +9,7 @@ import pytest
 from launch.parallel_command import check_parallel
 from scaling.parallel import check as module
 from scaling.parallel.tiny import axes_of
-from tests.parallel.test_check import SOUND
+from tests.parallel.test_parallel_check import SOUND
 
 
 @pytest.fixture

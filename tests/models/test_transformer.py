@@ -274,6 +274,7 @@ def test_capped_logits_stay_below_the_cap():
     assert np.abs(outputs(model, jitted_init(model, 0), Inputs(tokens))).max() <= 0.01
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("every", [1, 2])
 def test_the_share_of_dropped_visits_is_a_mean_over_the_layers_with_experts(every):
     inputs = Inputs(jax.random.randint(jax.random.key(1), (3, 24), 0, 300))

@@ -136,6 +136,7 @@ def train(objective, model, tokens, noise, steps, lr):
     return run((params, optimizer.init(params)), jax.random.split(jax.random.key(1), steps))
 
 
+@pytest.mark.slow
 def test_the_optimum_is_the_shifted_pointwise_mutual_information():
     """Levy & Goldberg 2014, equation 9: u_o . v_c = log(#(c, o) / (#c p(o))) - log k, with p the noise."""
     vocab, window, negatives = 5, 3, 2

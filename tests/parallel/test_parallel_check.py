@@ -49,7 +49,7 @@ def test_an_accidental_gather_is_named_with_its_line(fresh, monkeypatch):
     (fault,) = [line for line in found.faults()["collectives"].splitlines() if "all-gather" in line]
     # 8 tokens a device, of two devices, 16 wide.
     assert fault.startswith("unexpected all-gather over data: 1,024 bytes, the table has 0; look at all-gather")
-    assert "test_check.py:" in fault and "all_gather" in fault
+    assert "test_parallel_check.py:" in fault and "all_gather" in fault
 
 
 def test_a_wrong_reduction_is_caught_though_it_sends_the_same(fresh, monkeypatch):

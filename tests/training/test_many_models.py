@@ -65,6 +65,7 @@ def test_every_model_has_its_own_seed_batch_and_rate(both):
     assert moved[0] > moved[1] > moved[2] == 0.0  # as their rates
 
 
+@pytest.mark.slow
 def test_the_states_of_all_models_are_donated():
     states = compiled_many_init(TASK)(jnp.arange(2))
     numbers = stacked([NUMBERS] * 2)

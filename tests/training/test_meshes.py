@@ -35,9 +35,9 @@ PLACED = [
     ("decoder", Layout(data=2, fsdp=2, tensor=2)),
     pytest.param("decoder", Layout(fsdp=2, zero=1, microbatches=2, remat="block"), marks=SLOW),
     pytest.param("decoder", Layout(fsdp=4, zero=2, microbatches=2), marks=SLOW),
-    ("deep decoder", Layout(pipe=2, repeats=2, fsdp=2, microbatches=4)),
+    pytest.param("deep decoder", Layout(pipe=2, repeats=2, fsdp=2, microbatches=4), marks=SLOW),
     pytest.param("alibi", Layout(context=2, tensor=2), marks=SLOW),
-    ("experts", Layout(data=2, expert=2, tensor=2)),
+    pytest.param("experts", Layout(data=2, expert=2, tensor=2), marks=SLOW),
     pytest.param("encoder", Layout(context=2, fsdp=2), marks=SLOW),
     pytest.param("encoder and decoder", Layout(pipe=2, tensor=2, microbatches=2), marks=SLOW),
 ]

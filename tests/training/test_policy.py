@@ -135,6 +135,7 @@ def test_too_many_skips_in_a_row_are_a_divergence(smoothed, tmp_path, plant):
     assert record.message.endswith("gradient norm nan")
 
 
+@pytest.mark.slow
 def test_spikes_are_skipped_by_option_only_and_a_resumed_run_decides_the_same(smoothed, tmp_path, plant):
     run, store = smoothed
     plant({3: 1e6, 18: 1e6, 25: 1e6})  # the first before enough norms are known

@@ -59,6 +59,7 @@ def test_a_checkpoint_of_one_mesh_goes_on_with_the_same_loss_on_others(tmp_path)
             assert loss == pytest.approx(expected, rel=1e-6)  # float32 sums in another order
 
 
+@pytest.mark.slow
 def test_a_run_interrupted_on_eight_devices_goes_on_on_one(pinned, tmp_path):
     run, store = pinned
     run = replace(run, batch=8, tokens=16 * 8 * 12, schedule=replace(run.schedule, warmup_tokens=0))

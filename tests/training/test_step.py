@@ -187,6 +187,7 @@ def test_smoothed_targets_are_learned_and_the_loss_stays_unsmoothed():
     assert found is not None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("changes", [{}, {"logit_softcap": 2.0, "tied": False}], ids=["plain", "capped"])
 @pytest.mark.parametrize("smoothed", [False, True], ids=["", "smoothed"])
 def test_a_loss_that_is_computed_in_parts_learns_the_same(monkeypatch, changes, smoothed):

@@ -1,5 +1,7 @@
 from dataclasses import replace
 
+import pytest
+
 from scaling.config import run_id
 from scaling.record import RunDirectory
 from scaling.training import trace
@@ -8,6 +10,7 @@ from scaling.training.trace import SETTLING_STEPS, traced
 from tests.training.conftest import QUIET
 
 
+@pytest.mark.slow
 def test_a_trace_of_some_steps_lies_in_the_runs_folder_and_changes_no_loss(pinned, tmp_path):
     run, store = pinned
     record = train(run, tmp_path / "traced", store, placement=replace(QUIET, profile_steps=2))
