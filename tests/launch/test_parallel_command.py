@@ -1,4 +1,4 @@
-"""The command around the check; the check itself is tested in tests/parallel/test_check.py."""
+"""The command around the check; the check itself is tested in tests/parallel/test_parallel_check.py."""
 
 import os
 from dataclasses import replace
