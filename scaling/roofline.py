@@ -17,7 +17,7 @@ from scaling.counts.divided import share
 from scaling.counts.work import work
 from scaling.hardware import Hardware
 from scaling.parallel.layout import ALONE, Layout
-from scaling.parallel.volume import axis_bytes, computed_forward
+from scaling.parallel.traffic import expected
 
 GRID_KG_CO2_PER_KWH = 0.48  # world mean of 2023, Ember's Global Electricity Review 2024
 
@@ -151,9 +151,9 @@ def step_time(run: RunConfig, hardware: Hardware, layout: Layout, *, causal: Cau
         layout=layout,
     )
     flops = train_flops(run.model, run.batch_tokens, run.objective, causal=causal).exact
-    again = (computed_forward(layout) - 1) * _body_share(run.model, run.objective) / TRAIN_PASSES
+    again = (layout.forward_passes - 1) * _body_share(run.model, run.objective) / TRAIN_PASSES
     peak = layout.devices * hardware.efficiency * hardware.peak_flops(run.precision)
-    sent = axis_bytes(run, layout)
+    sent = expected(run, layout).by_axis()
     return StepTime(
         flops=flops,
         math_seconds=flops * (1 + again) / peak / (1 - layout.bubble),
@@ -215,6 +215,6 @@ def _moved_bytes(run: RunConfig, sequences: int, fused: bool, layout: Layout) ->
         fused_attention=fused,
         layout=layout,
     )
-    written_again = 2 * (computed_forward(layout) - 1)  # and read
+    written_again = 2 * (layout.forward_passes - 1)  # and read
     activations = (ACTIVATION_PASSES + written_again) * passing * layout.microbatches
     return passes * (each_pass + summed) + update + activations

@@ -10,7 +10,7 @@ from scaling.config import DataConfig, RunConfig, TransformerConfig, Trunk
 from scaling.counts import params, train_flops, training_memory
 from scaling.hardware import HARDWARE, Hardware
 from scaling.parallel.layout import ALONE, Layout
-from scaling.parallel.volume import axis_bytes
+from scaling.parallel.traffic import expected
 from scaling.roofline import ACTIVATION_PASSES, axis_bandwidth, predict, step_time
 
 MODEL = TransformerConfig(vocab=512, dim=64, layers=4, heads=4)
@@ -113,7 +113,7 @@ def test_a_branch_that_leaves_at_its_end_costs_nothing():
 
 def test_gradients_are_summed_over_a_ring():
     one, two, eight = (predict(RUN, DEVICE, layout=Layout(data=devices)) for devices in (1, 2, 8))
-    gradients = 4 * params(MODEL).total
+    gradients = 4 * params(MODEL).total + 5 * 4  # and five single numbers: loss, norm and what is told beside them
     assert one.communication_seconds == 0
     assert two.communication_seconds == pytest.approx(gradients / 1e10)  # 2 (2 - 1) / 2 = 1
     assert eight.communication_seconds == pytest.approx(1.75 * gradients / 1e10)  # 2 (8 - 1) / 8
@@ -215,7 +215,7 @@ def test_the_axis_that_sends_longest_bounds_a_step_on_slow_links():
     slow = replace(H100, link_bandwidth=1e6)
     layout = Layout(data=2, tensor=4)
     found = step_time(BIG_RUN, slow, layout)
-    sent = axis_bytes(BIG_RUN, layout)
+    sent = expected(BIG_RUN, layout).by_axis()
     assert found.bound_by == max(sent, key=sent.get) == "tensor"
     assert found.communication_seconds == pytest.approx(sum(sent.values()) / 1e6)
     assert found.low == found.communication_seconds

@@ -237,8 +237,8 @@ def slots_for(model: TransformerConfig, positions: int, layout: Layout) -> int:
     moe = model.moe
     if layout.expert == 1:
         return moe.active * positions
-    if moe.capacity is not None:
-        return math.ceil(moe.capacity * moe.active * positions)
+    if moe.capacity is not None:  # each device has its own slots, see `models.moe.slots`
+        return moe.experts * math.ceil(round(moe.capacity * positions * moe.active / moe.experts, 6))
     return layout.expert * min(moe.active, moe.experts // layout.expert) * positions
 
 

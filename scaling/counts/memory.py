@@ -153,9 +153,8 @@ def _weights(model: ModelConfig, objective: ObjectiveConfig, precision: Precisio
 
     With zero=3 a layer is gathered where it is used. The backward pass reads
     it too: it is kept, unless the block is computed again. A pipeline gathers
-    a stage's layers before its first tick; where they come past it several
-    times, what each tick has worked with is kept. With zero=1 and 2 all is
-    gathered first, in float32, and then cast.
+    a stage's layers before its first tick. With zero=1 and 2 all is gathered
+    first, in float32, and then cast.
     """
     own, state = share(model, objective, layout), state_bytes(precision)
     at_rest = own.held * state.params

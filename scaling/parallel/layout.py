@@ -5,6 +5,7 @@ before anything is compiled.
 """
 
 from collections.abc import Callable
+from functools import cached_property
 
 from scaling.config import Placement, RunConfig, TransformerConfig
 from scaling.config.fields import frozen
@@ -29,14 +30,14 @@ class Layout:
     microbatches: int = 1
     remat: str = "none"
 
-    @property
+    @cached_property
     def axes(self) -> tuple[str, ...]:
         """The axes that divide anything, in the order of the mesh."""
         return tuple(axis for axis in AXES if getattr(self, axis) > 1)
 
     def over(self, *axes: str) -> tuple[str, ...]:
         """Those of the axes that divide anything."""
-        return tuple(axis for axis in axes if getattr(self, axis) > 1)
+        return tuple(axis for axis in axes if axis in self.axes)
 
     def ways(self, *axes: str) -> int:
         """Into how many parts the axes divide together."""
@@ -57,6 +58,11 @@ class Layout:
     def ticks(self) -> int:
         """Steps of the pipeline's schedule, R A + P - 1; without a pipeline its microbatches."""
         return self.repeats * self.microbatches + self.pipe - 1
+
+    @property
+    def forward_passes(self) -> int:
+        """How often a block's forward pass is computed: again for each tick of a pipeline, and for each block."""
+        return 1 + (self.pipe > 1) + (self.remat == "block")
 
     @property
     def bubble(self) -> float:

@@ -5,6 +5,7 @@ No JAX, so that a plan can tell what lies on each device of a layout.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache, cached_property
 from math import prod
 
 from scaling.config import TransformerConfig
@@ -19,13 +20,18 @@ class Leaf:
     path: Path
     shape: tuple[int, ...]
 
-    @property
+    @cached_property
     def dims(self) -> Dims:
         return dims_of(self.path, ALONE)
 
-    @property
+    @cached_property
     def elements(self) -> int:
         return prod(self.shape)
+
+    @cached_property
+    def may_be_divided_by(self) -> tuple[str, ...]:
+        """Axes of a mesh, whatever their sizes."""
+        return tuple(axis for dim in self.dims for axis in PARAMETERS[dim])
 
     @property
     def is_layer(self) -> bool:
@@ -33,7 +39,7 @@ class Leaf:
 
     def axes(self, layout: Layout) -> tuple[str, ...]:
         """Axes of the mesh that divide it."""
-        return layout.over(*(axis for dim in self.dims for axis in PARAMETERS[dim]))
+        return layout.over(*self.may_be_divided_by)
 
     def elements_of_device(self, layout: Layout, *, but: tuple[str, ...] = ()) -> int:
         """Elements that one device holds. but: axes along which it has been made whole."""
@@ -41,6 +47,7 @@ class Leaf:
         return self.elements // layout.ways(*axes)
 
 
+@cache
 def leaves(model: TransformerConfig) -> tuple[Leaf, ...]:
     """All parameters of a transformer, without what an objective adds."""
     return tuple(Leaf(path=path, shape=shape) for path, shape in _model(model))

@@ -17,24 +17,23 @@ Letters: A microbatches of a device, M its tokens of one of them before `tensor`
 divides them, D width, n devices of an axis.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
-from math import ceil
+from dataclasses import dataclass
+from typing import NamedTuple
 
 from scaling.config import RunConfig, TransformerConfig
-from scaling.config.placement import AXES
 from scaling.counts import params
+from scaling.counts.activations import WIDTHS, slots_for
 from scaling.counts.sides import Side, sides
 from scaling.parallel.hlo import Kind
 from scaling.parallel.layout import BATCH_AXES, TOKEN_AXES, Layout
 from scaling.parallel.shapes import Leaf, leaves
 
-WIDTHS = {"float32": 4, "bfloat16": 2}
 VOCAB_AXES = ("pipe", "tensor")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Line:
+class Line(NamedTuple):  # a search over meshes makes a hundred thousand: this is made faster than a dataclass
     """One thing that is sent."""
 
     what: str
@@ -107,13 +106,12 @@ def expected(run: RunConfig, layout: Layout) -> Traffic:
         size = 4 * params(run.model, run.objective).total
         found = [Line(what="gradients", kind="all-reduce", axes=("data",), payload_bytes=size)]
     found += _numbers(layout)
-    merged: dict[Line, int] = {}
+    merged: Counter[Line] = Counter()
     for line in found:
-        axes = tuple(sorted(layout.over(*line.axes), key=AXES.index))
+        axes = tuple(axis for axis in layout.axes if axis in line.axes)
         if axes and line.bytes:
-            key = replace(line, times=1, axes=axes)
-            merged[key] = merged.get(key, 0) + line.times
-    return Traffic(lines=tuple(replace(line, times=times) for line, times in merged.items()), layout=layout)
+            merged[line._replace(times=1, axes=axes)] += line.times
+    return Traffic(lines=tuple(line._replace(times=times) for line, times in merged.items()), layout=layout)
 
 
 def _numbers(layout: Layout) -> Iterator[Line]:
@@ -177,9 +175,9 @@ class _Step:
                 width, again, scatters = self.width, self.passes * uses * twice - 1, self.passes * uses
             line = Line(what="weights", kind="all-gather", axes=("fsdp",), payload_bytes=width * elements)
             yield line
-            yield replace(line, times=again, may_be_absent=True)
-            yield replace(
-                line, what="gradients of weights", kind="reduce-scatter", payload_bytes=4 * elements, times=scatters
+            yield line._replace(times=again, may_be_absent=True)
+            yield line._replace(
+                what="gradients of weights", kind="reduce-scatter", payload_bytes=4 * elements, times=scatters
             )
 
     def gradients(self) -> Iterator[Line]:
@@ -231,16 +229,16 @@ class _Step:
         for side in sides(self.model, self.run.objective):
             runs = layout.microbatches
             if layout.pipe > 1:
-                runs = layout.repeats * layout.microbatches + layout.pipe - 1
+                runs = layout.ticks
                 yield from self._pipeline(side, runs)
-            stage = side.layers // (layout.pipe * layout.repeats)
-            yield from _looped(runs, self._forward(side, stage, is_again=False))
-            for layer in range(stage):
-                yield from _times(runs, self._backward(side, layer))
+            stage = range(side.layers // (layout.pipe * layout.repeats))
+            yield from _looped(runs, self._forward(side, stage))
+            for mixed, layers in Counter(map(self.model.has_experts, stage)).items():
+                yield from _times(runs * layers, self._backward(side, mixed))
             if layout.pipe > 1:  # a tick is computed again
-                yield from _looped(runs, self._forward(side, stage, is_again=True))
+                yield from _looped(runs, self._again(side, stage))
             if layout.remat == "block":  # and every block; XLA may see that it has been already, and on CPU it does
-                yield from _known(_times(runs, self._forward(side, stage, is_again=False)))
+                yield from _known(_times(runs, self._forward(side, stage)))
 
     def _pipeline(self, side: Side, ticks: int) -> Iterator[Line]:
         """Every tick hands a microbatch on, forward and back; what leaves the last stage is given to all."""
@@ -250,13 +248,18 @@ class _Step:
         yield _sum("states of the last stage", ("pipe",), rows, 2 * layout.microbatches)
         yield _sum("losses of routers", ("pipe",), 4, 4, may_be_absent=True)
 
-    def _forward(self, side: Side, layers: int, *, is_again: bool) -> Iterator[Line]:
-        """Layers once. is_again: only what their gradients need, so not the last sum of a branch that is just added."""
-        lines = [line for layer in range(layers) for line in self._layer(side, layer)]
-        ends_in_sum = lines and lines[-1].kind == "reduce-scatter"
-        return iter(lines[:-1] if is_again and ends_in_sum and self.model.norm_place == "pre" else lines)
+    def _forward(self, side: Side, stage: range) -> Iterator[Line]:
+        """Layers once."""
+        for mixed, layers in Counter(map(self.model.has_experts, stage)).items():
+            yield from _times(layers, self._layer(side, mixed))
 
-    def _layer(self, side: Side, layer: int) -> Iterator[Line]:
+    def _again(self, side: Side, stage: range) -> Iterator[Line]:
+        """Layers once more, as far as their gradients need: not the last sum of a branch, where it is just added."""
+        yield from self._forward(side, stage[:-1])
+        last = list(self._layer(side, self.model.has_experts(stage[-1])))
+        yield from last[:-1] if last[-1].kind == "reduce-scatter" and self.model.norm_place == "pre" else last
+
+    def _layer(self, side: Side, mixed: bool) -> Iterator[Line]:
         """Attentions and an MLP each gather their rows and scatter their sums; heads and widths are divided."""
         rows = self.row_bytes(side.positions)
         branches = 2 if side.source else 1
@@ -264,20 +267,19 @@ class _Step:
             yield _rows("all-gather", rows)
             yield from self._ring(keys, is_backward=False)
             yield _rows("reduce-scatter", rows)
-        if self.model.has_experts(layer):
-            yield from self._experts(side, layer)
+        if mixed:
+            yield from self._experts(side)
         else:
             yield from (_rows("all-gather", rows), _rows("reduce-scatter", rows))
 
-    def _backward(self, side: Side, layer: int) -> Iterator[Line]:
+    def _backward(self, side: Side, mixed: bool) -> Iterator[Line]:
         rows = self.row_bytes(side.positions)
         branches = 2 if side.source else 1
         for keys in (side.positions, side.source)[:branches]:
             yield from self._ring(keys, is_backward=True)
-        is_mixed = self.model.has_experts(layer)
-        maps = branches + (1 if not is_mixed or self.model.moe.shared else 0)
+        maps = branches + (1 if not mixed or self.model.moe.shared else 0)
         yield from _times(maps, (_rows("all-gather", rows), _rows("reduce-scatter", rows)))
-        if is_mixed:
+        if mixed:
             yield from self._experts_backward(side)
 
     def _ring(self, keys: int, *, is_backward: bool) -> Iterator[Line]:
@@ -291,10 +293,10 @@ class _Step:
         )  # fmt: skip
         yield one
         if is_backward:
-            yield replace(one, what="gradients of keys and values", payload_bytes=4 * elements)
-        yield replace(one, what="documents", payload_bytes=4 * self.tokens(keys), times=visits, may_be_absent=True)
+            yield one._replace(what="gradients of keys and values", payload_bytes=4 * elements)
+        yield one._replace(what="documents", payload_bytes=4 * self.tokens(keys), times=visits, may_be_absent=True)
 
-    def _experts(self, side: Side, layer: int) -> Iterator[Line]:
+    def _experts(self, side: Side) -> Iterator[Line]:
         """Rows travel to their experts with their numbers, and back; experts' widths are gathered over `tensor`.
 
         The router's losses are of all tokens: visits and mean probabilities
@@ -305,7 +307,7 @@ class _Step:
         rows = slots * self.model.dim * self.width
         yield _exchange("rows of experts", rows, 2)
         yield _exchange("numbers of experts", 4 * slots, 1)
-        for leaf in self._routed(layer):
+        for leaf in self._routed():
             yield Line(
                 what="weights of experts", kind="all-gather", axes=("tensor",),
                 payload_bytes=self.width * self._of_one_layer(leaf),
@@ -318,7 +320,7 @@ class _Step:
     def _experts_backward(self, side: Side) -> Iterator[Line]:
         moe = self.model.moe
         yield _exchange("rows of experts", self._slots(side) * self.model.dim * self.width, 2)
-        for leaf in self._routed(moe.every - 1):
+        for leaf in self._routed():
             yield Line(
                 what="gradients of experts", kind="reduce-scatter", axes=("tensor",),
                 payload_bytes=4 * self._of_one_layer(leaf),
@@ -327,16 +329,12 @@ class _Step:
 
     def _slots(self, side: Side) -> int:
         """Rows of all the buffers of an exchange, G L in `models.exchange`; 0 where experts are not divided."""
-        moe, ways = self.model.moe, self.layout.expert
-        if ways == 1:
+        if self.layout.expert == 1:
             return 0
-        tokens, here = self.tokens(side.positions) // self.layout.tensor, moe.experts // ways
-        if moe.capacity is None:
-            return ways * tokens * min(moe.active, here)
-        return ways * here * ceil(round(moe.capacity * tokens * moe.active / moe.experts, 6))
+        return slots_for(self.model, self.tokens(side.positions) // self.layout.tensor, self.layout)
 
-    def _routed(self, layer: int) -> Iterable[Leaf]:
-        """Matrices of the routed experts of a layer's place in the period."""
+    def _routed(self) -> Iterable[Leaf]:
+        """Matrices of the routed experts of a layer."""
         if self.layout.tensor == 1:
             return []
         found = (leaf for leaf in leaves(self.model) if leaf.is_layer and leaf.dims[1:2] == ("experts",))
@@ -366,19 +364,19 @@ def _sum(what: str, axes: tuple[str, ...], size: int, times: int, *, may_be_abse
 
 def _times(times: int, lines: Iterable[Line]) -> Iterator[Line]:
     for line in lines:
-        yield replace(line, times=line.times * times)
+        yield line._replace(times=line.times * times)
 
 
 def _looped(runs: int, lines: Iterable[Line]) -> Iterator[Line]:
     """`_times` of a loop; weights are the same in all its runs, and what gathers them XLA may move out of it."""
     for line in lines:
         if line.what != "weights of experts":
-            yield replace(line, times=line.times * runs)
+            yield line._replace(times=line.times * runs)
         else:
             yield line
-            yield replace(line, times=line.times * (runs - 1), may_be_absent=True)
+            yield line._replace(times=line.times * (runs - 1), may_be_absent=True)
 
 
 def _known(lines: Iterable[Line]) -> Iterator[Line]:
     for line in lines:
-        yield replace(line, may_be_absent=True)
+        yield line._replace(may_be_absent=True)

@@ -95,7 +95,7 @@ def hyper(run: RunConfig, lr: float) -> Hyper:
 
 
 def optimizer(model: ModelConfig, numbers: Hyper) -> optax.GradientTransformation:
-    """Clipped AdamW; decay, times the rate, on matrices and embeddings only (Loshchilov & Hutter 2019).
+    """AdamW; decay, times the rate, on matrices and embeddings only (Loshchilov & Hutter 2019).
 
     Rates, decay and eps are multiplied by the parametrisation's table.
     """
