@@ -1,12 +1,12 @@
 """T5's table 2 in miniature: which architecture learns most from the same compute, and by which objective?"""
 
 from dataclasses import replace
-from typing import Literal
 
 from scaling.config import (
     DataConfig,
     ObjectiveConfig,
     OptimConfig,
+    Precision,
     Prefix,
     RunConfig,
     SpanCorruption,
@@ -27,7 +27,7 @@ def study(
     data: DataConfig = DataConfig(heldout_sequences=1024),
     context: int = 64,
     batch: int = 8,
-    precision: Literal["float32", "bfloat16"] = "float32",
+    precision: Precision = "float32",
     lrs: tuple[float, ...] = (3e-3, 6e-3, 1.2e-2),
     seeds: int = 2,
 ) -> Study:

@@ -1,8 +1,6 @@
 """Chinchilla's question: does the compute-optimal model grow as fast as its data?"""
 
-from typing import Literal
-
-from scaling.config import DataConfig, OptimConfig, RunConfig, TransformerConfig
+from scaling.config import DataConfig, OptimConfig, Precision, RunConfig, TransformerConfig
 from scaling.plan import Study, chain, isoflop, repeated
 from scaling.sizes import Ladder, models, peak_lr
 
@@ -15,7 +13,7 @@ def study(
     data: DataConfig = DataConfig(),
     context: int = 64,
     batch: int = 4,
-    precision: Literal["float32", "bfloat16"] = "float32",
+    precision: Precision = "float32",
     lr: float = 6e-3,
     seeds: int = 2,
 ) -> Study:

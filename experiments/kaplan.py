@@ -1,9 +1,8 @@
 """Kaplan's question: how does loss fall with size and data, and what did the counting do to the answer?"""
 
 from collections.abc import Iterator
-from typing import Literal
 
-from scaling.config import DataConfig, OptimConfig, RunConfig, TransformerConfig
+from scaling.config import DataConfig, OptimConfig, Precision, RunConfig, TransformerConfig
 from scaling.counts import train_flops
 from scaling.plan import Cell, Study, branches, chain, round_tokens
 from scaling.sizes import Ladder, models, peak_lr
@@ -17,7 +16,7 @@ def study(
     data: DataConfig = DataConfig(),
     context: int = 64,
     batch: int = 4,
-    precision: Literal["float32", "bfloat16"] = "float32",
+    precision: Precision = "float32",
     lr: float = 6e-3,
     seeds: int = 2,
 ) -> Study:

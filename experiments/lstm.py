@@ -1,8 +1,15 @@
 """Kaplan's figure 7: does an LSTM use a long context as a transformer does?"""
 
-from typing import Literal
-
-from scaling.config import DataConfig, ModelConfig, NgramConfig, OptimConfig, RecurrentConfig, RunConfig, ScheduleConfig
+from scaling.config import (
+    DataConfig,
+    ModelConfig,
+    NgramConfig,
+    OptimConfig,
+    Precision,
+    RecurrentConfig,
+    RunConfig,
+    ScheduleConfig,
+)
 from scaling.counts import params, train_flops
 from scaling.plan import WARMUP_FRACTION, Cell, Study, chain, round_tokens
 from scaling.sizes import Ladder, models, peak_lr
@@ -19,7 +26,7 @@ def study(
     data: DataConfig = DataConfig(heldout_sequences=512),
     context: int = 256,
     batch: int = 4,
-    precision: Literal["float32", "bfloat16"] = "float32",
+    precision: Precision = "float32",
     lr: float = 1.2e-2,
     lstm_lr: float = 6.4e-2,
     seeds: int = 2,

@@ -1,7 +1,6 @@
 """Do masked language models want more parameters, and fewer tokens, than causal ones as compute grows?"""
 
 from dataclasses import replace
-from typing import Literal
 
 from scaling.config import (
     DataConfig,
@@ -9,6 +8,7 @@ from scaling.config import (
     NextToken,
     ObjectiveConfig,
     OptimConfig,
+    Precision,
     RunConfig,
     TransformerConfig,
     lengths,
@@ -28,7 +28,7 @@ def study(
     data: DataConfig = DataConfig(heldout_sequences=1024),
     context: int = 64,
     batch: int = 4,
-    precision: Literal["float32", "bfloat16"] = "float32",
+    precision: Precision = "float32",
     lr: float = 6e-3,
     masked_lr: float = 6e-3,
     seeds: int = 2,

@@ -1,9 +1,8 @@
 """What are experts worth: mixtures against dense decoders of equal active parameters and compute."""
 
 from dataclasses import replace
-from typing import Literal
 
-from scaling.config import DataConfig, Experts, OptimConfig, RunConfig, ScheduleConfig, TransformerConfig
+from scaling.config import DataConfig, Experts, OptimConfig, Precision, RunConfig, ScheduleConfig, TransformerConfig
 from scaling.counts import flops_per_token, params
 from scaling.plan import WARMUP_FRACTION, Cell, Study, chain, round_tokens
 from scaling.sizes import Ladder, models, peak_lr
@@ -20,7 +19,7 @@ def study(
     data: DataConfig = DataConfig(heldout_sequences=1024),
     context: int = 64,
     batch: int = 8,
-    precision: Literal["float32", "bfloat16"] = "float32",
+    precision: Precision = "float32",
     lr: float = 6e-3,
     seeds: int = 2,
 ) -> Study:

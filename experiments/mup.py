@@ -1,9 +1,16 @@
 """Does the best learning rate of a narrow model hold for a wide one: standard parametrisation against muP."""
 
 from dataclasses import replace
-from typing import Literal
 
-from scaling.config import DataConfig, OptimConfig, Parametrisation, RunConfig, ScheduleConfig, TransformerConfig
+from scaling.config import (
+    DataConfig,
+    OptimConfig,
+    Parametrisation,
+    Precision,
+    RunConfig,
+    ScheduleConfig,
+    TransformerConfig,
+)
 from scaling.coordinates import wider
 from scaling.counts import train_flops
 from scaling.plan import Cell, Study, chain, round_tokens
@@ -23,7 +30,7 @@ def study(
     data: DataConfig = DataConfig(heldout_sequences=1024),
     context: int = 64,
     batch: int = 8,
-    precision: Literal["float32", "bfloat16"] = "float32",
+    precision: Precision = "float32",
     seeds: int = 1,
 ) -> Study:
     """Every width at every learning rate, twice: all parameters at one rate, and by muP.

@@ -18,6 +18,7 @@ from scaling.config import (
     NextToken,
     ObjectiveConfig,
     OptimConfig,
+    Precision,
     RunConfig,
     ScheduleConfig,
     TransformerConfig,
@@ -107,7 +108,7 @@ class TrainOptions(LaunchOptions):
     schedule: ScheduleConfig = ScheduleConfig()
     batch: int = 16
     """Sequences a step."""
-    precision: Literal["float32", "bfloat16"] = "float32"
+    precision: Precision = "float32"
     seed: int = 0
 
     def study(self) -> Study:

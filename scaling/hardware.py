@@ -2,11 +2,14 @@
 
 from dataclasses import dataclass
 
-from scaling.counts import Precision
+from scaling.config import Precision
+from scaling.config.precision import EightBits, type_of
 
 _POSITIVE = (
     "float32_flops",
     "bfloat16_flops",
+    "int8_gain",
+    "float8_gain",
     "memory_bandwidth",
     "memory_bytes",
     "link_bandwidth",
@@ -22,6 +25,8 @@ class Hardware:
     name: str
     float32_flops: float  # peak FLOP/s of matrix products with float32 inputs, as jax multiplies them by default
     bfloat16_flops: float  # peak FLOP/s with bfloat16 inputs, dense
+    int8_gain: float  # how many times faster products of int8 are; 1 where the device has none
+    float8_gain: float  # and of float8
     memory_bandwidth: float  # bytes/s
     memory_bytes: float
     link_bandwidth: float  # bytes/s in one direction, to the devices of the same node
@@ -43,7 +48,12 @@ class Hardware:
             raise ValueError(f"Hardware {self.name!r}: efficiency={self.efficiency}; give a share above 0, at most 1")
 
     def peak_flops(self, precision: Precision) -> float:
-        return {"float32": self.float32_flops, "bfloat16": self.bfloat16_flops}[precision]
+        """Of the products that are computed in the precision's wide type."""
+        return {"float32": self.float32_flops, "bfloat16": self.bfloat16_flops}[type_of(precision)]
+
+    def eight_bit_gain(self, bits: EightBits) -> float:
+        """How many times faster than in bfloat16 products of 8 bits are."""
+        return {"int8": self.int8_gain, "float8": self.float8_gain}[bits]
 
 
 # Accelerators' rates, memory and watts are the makers' public figures, dense
@@ -61,6 +71,8 @@ HARDWARE = {
             name="cpu-core",
             float32_flops=75e9,
             bfloat16_flops=75e9,
+            int8_gain=1.0,
+            float8_gain=1.0,
             memory_bandwidth=10e9,
             memory_bytes=4e9,
             link_bandwidth=5e9,
@@ -77,6 +89,8 @@ HARDWARE = {
             name="a100-80gb",
             float32_flops=156e12,
             bfloat16_flops=312e12,
+            int8_gain=2.0,
+            float8_gain=1.0,
             memory_bandwidth=2.039e12,
             memory_bytes=80e9,
             link_bandwidth=300e9,
@@ -93,6 +107,8 @@ HARDWARE = {
             name="h100-sxm",
             float32_flops=494.7e12,
             bfloat16_flops=989.4e12,
+            int8_gain=2.0,
+            float8_gain=2.0,
             memory_bandwidth=3.35e12,
             memory_bytes=80e9,
             link_bandwidth=450e9,
@@ -108,6 +124,8 @@ HARDWARE = {
             name="h200-sxm",
             float32_flops=494.7e12,
             bfloat16_flops=989.4e12,
+            int8_gain=2.0,
+            float8_gain=2.0,
             memory_bandwidth=4.8e12,
             memory_bytes=141e9,
             link_bandwidth=450e9,
@@ -124,6 +142,8 @@ HARDWARE = {
             name="tpu-v4",
             float32_flops=275e12,
             bfloat16_flops=275e12,
+            int8_gain=1.0,
+            float8_gain=1.0,
             memory_bandwidth=1.2e12,
             memory_bytes=32 * 2**30,
             link_bandwidth=268e9,
@@ -140,6 +160,8 @@ HARDWARE = {
             name="tpu-v5e",
             float32_flops=197e12,
             bfloat16_flops=197e12,
+            int8_gain=2.0,
+            float8_gain=1.0,
             memory_bandwidth=819e9,
             memory_bytes=16e9,
             link_bandwidth=200e9,
@@ -156,6 +178,8 @@ HARDWARE = {
             name="tpu-v5p",
             float32_flops=459e12,
             bfloat16_flops=459e12,
+            int8_gain=2.0,
+            float8_gain=1.0,
             memory_bandwidth=2.765e12,
             memory_bytes=95e9,
             link_bandwidth=600e9,
@@ -172,6 +196,8 @@ HARDWARE = {
             name="tpu-v6e",
             float32_flops=918e12,
             bfloat16_flops=918e12,
+            int8_gain=2.0,
+            float8_gain=1.0,
             memory_bandwidth=1.638e12,
             memory_bytes=32e9,
             link_bandwidth=400e9,

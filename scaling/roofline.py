@@ -12,6 +12,7 @@ from functools import cache
 
 from scaling.config import ModelConfig, ObjectiveConfig, RunConfig
 from scaling.config.placement import AXES
+from scaling.config.precision import eight_bits
 from scaling.counts import TRAIN_PASSES, Causal, passing_bytes, state_bytes, train_flops, training_memory
 from scaling.counts.divided import share
 from scaling.counts.work import work
@@ -156,7 +157,7 @@ def step_time(run: RunConfig, hardware: Hardware, layout: Layout, *, causal: Cau
     sent = expected(run, layout).by_axis()
     return StepTime(
         flops=flops,
-        math_seconds=flops * (1 + again) / peak / (1 - layout.bubble),
+        math_seconds=flops * (1 + again) * _of_eight_bits(run, hardware) / peak / (1 - layout.bubble),
         memory_seconds=_moved_bytes(run, sequences, hardware.fused_attention, layout) / hardware.memory_bandwidth,
         axis_bytes=sent,
         axis_seconds={axis: size / axis_bandwidth(hardware, layout, axis) for axis, size in sent.items()},
@@ -186,6 +187,19 @@ def _body_share(model: ModelConfig, objective: ObjectiveConfig) -> float:
     done = work(model, objective, "full")
     body = done.products + done.scores
     return body / (body + done.logits) if body else 0.0
+
+
+def _of_eight_bits(run: RunConfig, hardware: Hardware) -> float:
+    """Time of a step's arithmetic where some of it is in 8 bits, over what it takes in bfloat16.
+
+    Of the three products of a linear map the weights' gradient stays wide (`models.eight_bits`).
+    """
+    bits = eight_bits(run.precision)
+    if bits is None:
+        return 1.0
+    done = work(run.model, run.objective, "full")
+    share = 2 / TRAIN_PASSES * done.linear / (done.products + done.scores + done.logits)
+    return 1 - share + share / hardware.eight_bit_gain(bits)
 
 
 def _sequences(run: RunConfig, layout: Layout) -> int:

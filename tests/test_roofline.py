@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from scaling.config import DataConfig, RunConfig, TransformerConfig, Trunk
 from scaling.counts import params, train_flops, training_memory
+from scaling.counts.work import work
 from scaling.hardware import HARDWARE, Hardware
 from scaling.parallel.layout import ALONE, Layout
 from scaling.parallel.traffic import expected
@@ -19,6 +20,8 @@ DEVICE = Hardware(
     name="round",
     float32_flops=1e12,
     bfloat16_flops=4e12,
+    int8_gain=2.0,
+    float8_gain=1.0,
     memory_bandwidth=1e11,
     memory_bytes=1e9,
     link_bandwidth=1e10,
@@ -151,6 +154,18 @@ def test_half_the_attention_and_lower_precision_take_less_arithmetic():
     assert predict(RUN, DEVICE, causal="half").flops < base.flops
     quick = predict(replace(RUN, precision="bfloat16"), DEVICE)
     assert quick.math_seconds == pytest.approx(base.math_seconds / 4)
+
+
+def test_eight_bits_quicken_two_of_the_three_products_of_linear_maps_where_a_device_has_them():
+    wide, rounded, unknown = (
+        predict(replace(RUN, precision=precision), DEVICE) for precision in ("bfloat16", "int8", "float8")
+    )
+    done = work(MODEL, RUN.objective, "full")
+    linear = done.linear / (done.products + done.scores + done.logits)
+    assert 0.5 < linear < 1
+    assert rounded.math_seconds == pytest.approx(wide.math_seconds * (1 - 2 / 3 * linear / 2))
+    assert unknown.math_seconds == wide.math_seconds
+    assert rounded.memory_bytes == wide.memory_bytes  # activations and weights are kept in bfloat16
 
 
 def test_fused_attention_moves_and_holds_less():

@@ -23,6 +23,7 @@ from scaling.config.objective import (
     SpanCorruption,
 )
 from scaling.config.placement import Placement
+from scaling.config.precision import Precision
 from scaling.config.run import ModelConfig, OptimConfig, RunConfig, ScheduleConfig, Trunk
 from scaling.config.transformer import Experts, Parametrisation, RopeScaling, TransformerConfig
 
@@ -41,6 +42,7 @@ __all__ = [
     "OptimConfig",
     "Parametrisation",
     "Placement",
+    "Precision",
     "Prefix",
     "RecurrentConfig",
     "ReplacedTokens",

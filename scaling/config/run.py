@@ -8,6 +8,7 @@ from scaling.config.fields import ToldApartByKind, frozen, require, strict
 from scaling.config.identity import run_id
 from scaling.config.lengths import Lengths, lengths
 from scaling.config.objective import NextToken, ObjectiveConfig
+from scaling.config.precision import Precision, eight_bits
 from scaling.config.transformer import TransformerConfig
 
 ModelConfig = Annotated[
@@ -88,7 +89,7 @@ class RunConfig:
     objective: ObjectiveConfig = NextToken()
     optim: OptimConfig = OptimConfig()
     schedule: ScheduleConfig = ScheduleConfig()
-    precision: Literal["float32", "bfloat16"] = "float32"  # of the compute; parameters stay float32
+    precision: Precision = "float32"  # of the compute; parameters stay float32
     seed: int = 0  # of the initialisation and the order of the data
     trunk: Trunk | None = None
 
@@ -114,6 +115,13 @@ class RunConfig:
             )
 
     def _check_objective(self) -> None:
+        require(
+            eight_bits(self.precision) is None
+            or (isinstance(self.model, TransformerConfig) and self.objective.kind != "replaced_tokens"),
+            f"RunConfig.precision={self.precision!r} with a {type(self.model).__name__} and objective "
+            f"{self.objective.kind!r}",
+            "take bfloat16: 8 bits are for a transformer's linear maps",
+        )
         needed = self.lengths.specials  # raises for an architecture that cannot learn the objective
         require(
             self.data.specials >= needed,

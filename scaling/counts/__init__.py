@@ -1,6 +1,6 @@
 """What a model holds, computes and stores: parameters, FLOPs and bytes, by named conventions. No JAX."""
 
-from scaling.counts.activations import Precision, activation_bytes_per_token
+from scaling.counts.activations import activation_bytes_per_token
 from scaling.counts.flops import TRAIN_PASSES, Flops, flops_per_token, forward_flops_per_token, train_flops
 from scaling.counts.memory import (
     InferenceMemory,
@@ -22,7 +22,6 @@ __all__ = [
     "InferenceMemory",
     "Matrices",
     "Params",
-    "Precision",
     "StateBytes",
     "TrainingMemory",
     "activation_bytes_per_token",

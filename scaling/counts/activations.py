@@ -16,7 +16,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import replace
 from functools import cache
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from scaling.config import (
     Lengths,
@@ -32,14 +32,12 @@ from scaling.config import (
     lengths,
 )
 from scaling.config.generator import generator
+from scaling.config.precision import WIDTHS, Precision
 from scaling.counts.parameters import NEXT_TOKEN
 from scaling.counts.recurrent import GATES
 from scaling.counts.sides import Side, sides
 from scaling.counts.work import word_places
 from scaling.parallel.layout import ALONE, Layout
-
-Precision = Literal["float32", "bfloat16"]
-WIDTHS: dict[Precision, int] = {"float32": 4, "bfloat16": 2}
 
 QUERIES = 64  # that `models.attention_cpu` computes together; two blocks at least
 LARGEST_VISIT_BLOCK = 64  # rows that `models.grouped` multiplies together on a CPU

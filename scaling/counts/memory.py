@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from functools import cache
 
 from scaling.config import ModelConfig, ObjectiveConfig, RecurrentConfig, TransformerConfig
+from scaling.config.precision import WIDTHS, Precision, type_of
 from scaling.counts import weights
-from scaling.counts.activations import WIDTHS, Kept, Parts, Precision, in_bytes, parts
+from scaling.counts.activations import Kept, Parts, in_bytes, parts
 from scaling.counts.divided import share
 from scaling.counts.parameters import NEXT_TOKEN, params
 from scaling.parallel.layout import ALONE, Layout
@@ -61,12 +62,12 @@ class InferenceMemory:
 
 
 def state_bytes(precision: Precision, *, microbatches: int = 1) -> StateBytes:
-    """What this project's policy keeps a parameter: 16 bytes in float32, 18 in bfloat16, 4 more to accumulate.
+    """What this project's policy keeps a parameter: 16 bytes in float32, else 18, 4 more to accumulate.
 
-    Parameters, gradients and moments are float32 in both; bfloat16 adds a
+    Parameters, gradients and moments are float32 in all; less adds a bfloat16
     copy of the weights for the compute.
     """
-    copy = {"float32": 0, "bfloat16": 2}[precision]
+    copy = 0 if type_of(precision) == "float32" else 2
     return StateBytes(params=4, copy=copy, gradients=4, accumulator=4 if microbatches > 1 else 0)
 
 
@@ -94,7 +95,7 @@ def training_memory(
     experts = weights.experts(model) if isinstance(model, TransformerConfig) else 0
     workspace = 0 if fused_attention else _workspace(model) // (layout.ways("expert", "pipe") if experts else 1)
     return TrainingMemory(
-        params=_weights(model, objective, precision, layout),
+        params=_weights(model, objective, precision, fused_attention, layout),
         gradients=_gradients(model, objective, precision, layout),
         optimizer=own.held * state_bytes(precision).optimizer,
         activations=_activations(model, objective, sequences, precision, fused_attention, layout),
@@ -148,11 +149,12 @@ def inference_memory(
     )
 
 
-def _weights(model: ModelConfig, objective: ObjectiveConfig, precision: Precision, layout: Layout) -> int:
+def _weights(model: ModelConfig, objective: ObjectiveConfig, precision: Precision, fused: bool, layout: Layout) -> int:
     """Weights at rest, in the precision of the compute, and gathered over `fsdp`.
 
-    With zero=3 a layer is gathered where it is used. The backward pass reads
-    it too: it is kept, unless the block is computed again. A pipeline gathers
+    With zero=3 a layer is gathered where it is used, forward and again
+    backward; XLA's CPU compiler keeps it instead, except where the whole block
+    is computed again. A pipeline gathers
     a stage's layers before its first tick. With zero=1 and 2 all is gathered
     first, in float32, and then cast.
     """
@@ -162,7 +164,7 @@ def _weights(model: ModelConfig, objective: ObjectiveConfig, precision: Precisio
         return at_rest + own.held * state.copy
     if layout.zero < 3:
         return at_rest + own.whole * (state.params + state.copy)
-    again = layout.remat == "block" and layout.pipe == 1
+    again = (fused or layout.remat == "block") and layout.pipe == 1
     layers = own.gathered_layers // _periods(model) if again else own.gathered_layers
     return at_rest + own.held * state.copy + WIDTHS[precision] * (layers + own.gathered_ends)
 

@@ -39,11 +39,16 @@ def attention(model: TransformerConfig) -> int:
 
 def mlp(model: TransformerConfig, layer: int, *, active: bool = False) -> int:
     """The MLP of a layer, or its experts with their router. active: only what one token visits."""
+    own = mlp_of_all(model, layer)
     if not model.has_experts(layer):
-        return _mlp(model, model.hidden_dim)
+        return own
     moe = model.moe
-    routed = (moe.active if active else moe.experts) * _mlp(model, model.expert_dim)
-    return model.dim * moe.experts + routed + _mlp(model, moe.shared * model.expert_dim)
+    return own + model.dim * moe.experts + (moe.active if active else moe.experts) * _mlp(model, model.expert_dim)
+
+
+def mlp_of_all(model: TransformerConfig, layer: int) -> int:
+    """What every token visits: the MLP of a layer, or its shared experts."""
+    return _mlp(model, model.moe.shared * model.expert_dim if model.has_experts(layer) else model.hidden_dim)
 
 
 def experts(model: TransformerConfig) -> int:

@@ -28,6 +28,7 @@ class Work(NamedTuple):
     """FLOPs of one forward pass over a sequence; the last two are what two conventions take them for."""
 
     products: int = 0  # with the body's matrices
+    linear: int = 0  # of these, linear maps of layers: what is rounded where a run computes with 8 bits
     scores: int = 0  # queries with keys, and weights with values
     logits: int = 0  # products with the unembedding
     softmax: int = 0  # of the scores: subtract the maximum, exponentiate, divide
@@ -103,6 +104,7 @@ def _transformer(model: TransformerConfig, stacks: tuple[Side, ...], predicted: 
         applied += side.positions * (parts.decoder if side.causal else parts.encoder).active
     return Work(
         products=sum(_products(model, side) for side in stacks) + 2 * head,
+        linear=sum(_linear(model, side) for side in stacks),
         scores=sum(4 * model.heads * model.head_dim * _pairs(model, side, causal) for side in stacks),
         logits=2 * predicted * model.vocab * model.dim,
         softmax=sum(3 * model.heads * _pairs(model, side, "full") for side in stacks),
@@ -130,13 +132,22 @@ def _detector(model: TransformerConfig, objective: ReplacedTokens, causal: Causa
 
 def _products(model: TransformerConfig, side: Side) -> int:
     """Every matrix on every position; a cross-attention makes its keys and values of the source."""
-    layers = range(side.layers)
-    on_positions = sum(weights.attention(model) + weights.mlp(model, layer, active=True) for layer in layers)
+    mlps = sum(weights.mlp(model, layer, active=True) for layer in range(side.layers))
+    return _attentions(model, side) + 2 * side.positions * mlps
+
+
+def _linear(model: TransformerConfig, side: Side) -> int:
+    """The same without routers and what they route to, which are no plain linear maps."""
+    mlps = sum(weights.mlp_of_all(model, layer) for layer in range(side.layers))
+    return _attentions(model, side) + 2 * side.positions * mlps
+
+
+def _attentions(model: TransformerConfig, side: Side) -> int:
     cross = 0
     if side.source:
         each = 2 * model.dim * model.head_dim
         cross = each * (model.heads * side.positions + model.key_heads * side.source)
-    return 2 * (on_positions * side.positions + side.layers * cross)
+    return 2 * side.layers * (weights.attention(model) * side.positions + cross)
 
 
 def _pairs(model: TransformerConfig, side: Side, causal: Causal) -> int:

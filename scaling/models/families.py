@@ -12,10 +12,13 @@ from flax import nnx
 from jax import Array
 
 from scaling.config import ModelConfig, RecurrentConfig, TransformerConfig
+from scaling.config.precision import EightBits
 from scaling.models import recurrent
+from scaling.models.eight_bits import round_linear_maps
 from scaling.models.head import unembed
 from scaling.models.inputs import Inputs, States
 from scaling.models.parametrisation import logit_scale
+from scaling.models.stack import Block
 from scaling.models.transformer import Transformer
 from scaling.parallel.layout import ALONE, Layout
 
@@ -39,11 +42,16 @@ def init(model: ModelConfig, seed: Array | int) -> Params:
     return nnx.to_pure_dict(nnx.state(Transformer(model, nnx.Rngs(seed if is_key else jax.random.key(seed)))))
 
 
-def states(model: ModelConfig, params: Params, inputs: Inputs, layout: Layout = ALONE) -> States:
-    """The last hidden states, (B, T, D), in the precision of the parameters."""
+def states(
+    model: ModelConfig, params: Params, inputs: Inputs, layout: Layout = ALONE, bits: EightBits | None = None
+) -> States:
+    """The last hidden states, (B, T, D), in the precision of the parameters.
+
+    bits: how a transformer's layers round what their linear maps multiply; None: not at all.
+    """
     if isinstance(model, RecurrentConfig):
         return recurrent.states(model, params, inputs)
-    return nnx.merge(_graph(model), params).states(inputs, layout)
+    return nnx.merge(_graph(model, bits), params).states(inputs, layout)
 
 
 def logits(model: ModelConfig, params: Params, x_MD: Array) -> Array:
@@ -71,5 +79,10 @@ def sentence_logits(model: TransformerConfig, params: Params, x_BTD: Array) -> A
 
 
 @cache
-def _graph(model: TransformerConfig) -> nnx.GraphDef:
-    return nnx.split(nnx.eval_shape(lambda: Transformer(model, nnx.Rngs(0))))[0]
+def _graph(model: TransformerConfig, bits: EightBits | None = None) -> nnx.GraphDef:
+    abstract = nnx.eval_shape(lambda: Transformer(model, nnx.Rngs(0)))
+    if bits:
+        for _, module in nnx.iter_modules(abstract):
+            if isinstance(module, Block):
+                round_linear_maps(module, bits)
+    return nnx.split(abstract)[0]

@@ -73,7 +73,8 @@ def summed(linear: nnx.Linear, x_MF: Array, layout: Layout) -> Array:
     """
     if layout.tensor == 1:
         return linear(x_MF)
-    y_MD = scatter_rows(x_MF @ linear.kernel[...], layout)
+    contracted = (((1,), (0,)), ((), ()))
+    y_MD = scatter_rows(linear.dot_general(x_MF, linear.kernel[...], contracted), layout)
     return y_MD if linear.bias is None else y_MD + linear.bias[...]
 
 

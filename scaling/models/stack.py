@@ -236,15 +236,18 @@ def _walk(graphs: list[Any], states: list[Any], x_MD: Array, around: Surrounding
 
     def period(carry: tuple[Array, Routing], layers: list[Any]) -> tuple[tuple[Array, Routing], None]:
         x_MD, total = carry
-        if around.layout.zero == 3:
+        if gathers:
             layers = gathered(layers, around.layout)
         for graph, layer in zip(graphs, layers, strict=True):
             x_MD, routing = nnx.merge(graph, layer)(x_MD, around)
             total = jax.tree.map(jnp.add, total, routing)
         return (x_MD, total), None
 
+    gathers = around.layout.zero == 3 and around.layout.fsdp > 1
     if around.layout.remat == "block":
         period = jax.checkpoint(period)
+    elif gathers:  # once more for the backward pass: a device never holds all layers
+        period = jax.checkpoint(period, policy=_all_but_gathered_weights)
     carry = (x_MD, no_routing())
     if jax.default_backend() != "cpu":
         return jax.lax.scan(period, carry, states)[0]
@@ -253,6 +256,12 @@ def _walk(graphs: list[Any], states: list[Any], x_MD: Array, around: Surrounding
     for layers in zip(*(jnp.unstack(leaf) for leaf in leaves), strict=True):
         carry, _ = period(carry, jax.tree.unflatten(tree, layers))
     return carry
+
+
+def _all_but_gathered_weights(_: Any, *avals: Any, **params: Any) -> bool:
+    """A policy of `jax.checkpoint`: what is kept for the backward pass. `gather_weight` is seen as a call."""
+    called = params.get("call_jaxpr")
+    return called is None or all(each.primitive.name != "all_gather" for each in called.eqns)
 
 
 def _by_repeat(states: Any, layout: Layout) -> list[Any]:

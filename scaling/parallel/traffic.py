@@ -23,8 +23,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from scaling.config import RunConfig, TransformerConfig
+from scaling.config.precision import WIDTHS
 from scaling.counts import params
-from scaling.counts.activations import WIDTHS, slots_for
+from scaling.counts.activations import slots_for
 from scaling.counts.sides import Side, sides
 from scaling.parallel.hlo import Kind
 from scaling.parallel.layout import BATCH_AXES, TOKEN_AXES, Layout
@@ -156,11 +157,10 @@ class _Step:
     def weights(self) -> Iterator[Line]:
         """What fsdp divides is gathered before use, and its gradient scattered.
 
-        zero 3: for every pass, in the precision of the compute; layers in a
-        pipeline once a step, for the encoder too where it has the decoder's,
-        and again for the backward pass where blocks are computed again. What
-        an unrolled or a looped pass gathers again XLA may keep instead, and
-        on CPU it does. zero 2 and 1: once a step, in float32; gradients are
+        zero 3: for every pass, in the precision of the compute, and layers
+        again for the backward pass; in a pipeline once a step, for the
+        encoder too where it has the decoder's. What is gathered again XLA may
+        keep instead, and on CPU it does. zero 2 and 1: once a step, in float32; gradients are
         scattered after every pass (2) or once (1).
         """
         layout = self.layout
@@ -171,7 +171,7 @@ class _Step:
             width, again, scatters = 4, 0, self.passes if layout.zero == 2 else 1
             if layout.zero == 3:
                 uses = 2 if leaf.is_layer and self.model.shared_layers and "cross" not in leaf.path else 1
-                twice = 2 if leaf.is_layer and layout.remat == "block" and layout.pipe == 1 else 1
+                twice = 2 if leaf.is_layer and layout.pipe == 1 else 1
                 width, again, scatters = self.width, self.passes * uses * twice - 1, self.passes * uses
             line = Line(what="weights", kind="all-gather", axes=("fsdp",), payload_bytes=width * elements)
             yield line

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from scaling.config import ModelConfig, ObjectiveConfig, ReplacedTokens, RunConfig, Word2VecConfig
+from scaling.config.precision import EightBits
 from scaling.models import electra, families, word2vec
 from scaling.models.families import Params
 from scaling.models.head import (
@@ -86,8 +87,18 @@ def init(task: Task, seed: Array | int) -> Params:
     return families.init(task.model, seed)
 
 
-def losses(task: Task, params: Params, tokens: Tokens, knowledge: Knowledge, layout: Layout = ALONE) -> Losses:
-    """The loss of every target of this device's sequences. params: in the precision of the compute."""
+def losses(
+    task: Task,
+    params: Params,
+    tokens: Tokens,
+    knowledge: Knowledge,
+    layout: Layout = ALONE,
+    bits: EightBits | None = None,
+) -> Losses:
+    """The loss of every target of this device's sequences.
+
+    params: in the precision of the compute. bits: see `families.states`.
+    """
     keys_B = jax.random.wrap_key_data(tokens.keys_B2, impl="threefry2x32")
     if isinstance(task.model, Word2VecConfig):
         return _of_word_vectors(task, params, tokens, keys_B, knowledge)
@@ -99,15 +110,15 @@ def losses(task: Task, params: Params, tokens: Tokens, knowledge: Knowledge, lay
     if isinstance(task.objective, ReplacedTokens):
         found = electra.losses(task.model, task.objective, params, made, keys_B)
         return Losses(found.nats_BT, found.weights_BT, jnp.zeros(()), found.auxiliary, jnp.zeros(()))
-    return _of_predictions(task, params, made, layout)
+    return _of_predictions(task, params, made, layout, bits)
 
 
-def _of_predictions(task: Task, params: Params, made: Example, layout: Layout) -> Losses:
+def _of_predictions(task: Task, params: Params, made: Example, layout: Layout, bits: EightBits | None) -> Losses:
     if layout.zero == 3:
         params = gathered(params, layout, but_blocks=True)
     in_place = made.places_BK.shape[1] == made.inputs.tokens_BT.shape[1]
     made = _of_my_context(made, in_place, layout)
-    states = families.states(task.model, params, made.inputs, layout)
+    states = families.states(task.model, params, made.inputs, layout, bits)
     x_BTD = states.x_BTD if in_place else whole(states.x_BTD, layout)
     nats_BK, smoothing = _nats(task, params, _chosen(x_BTD, made.places_BK, in_place), made, layout)
     return Losses(

@@ -13,13 +13,14 @@ from typing import Any
 
 import jax
 
+from scaling.config import Precision
 from scaling.parallel.layout import ALONE, Layout
 from scaling.training.losses import Task
 from scaling.training.step import compiled_init, train_step
 
 
 @cache
-def compiled_many(task: Task, precision: str, layout: Layout = ALONE) -> Any:
+def compiled_many(task: Task, precision: Precision, layout: Layout = ALONE) -> Any:
     """`step(states_K, tokens_K, knowledge, hyper_K) -> (states_K, metrics_K)`, compiled; the states are donated.
 
     What `compiled_step` does to one model, done to K: every array of state,

@@ -17,7 +17,8 @@ import optax
 from jax import Array
 from jax.sharding import Mesh, PartitionSpec
 
-from scaling.config import ModelConfig, RunConfig
+from scaling.config import ModelConfig, Precision, RunConfig
+from scaling.config.precision import eight_bits, type_of
 from scaling.models.families import Params
 from scaling.models.parametrisation import (
     epsilon_multipliers,
@@ -124,7 +125,7 @@ def compiled_init(task: Task, layout: Layout = ALONE, mesh: Mesh | None = None) 
 
 
 @cache
-def compiled_step(task: Task, precision: str, layout: Layout = ALONE, mesh: Mesh | None = None) -> Any:
+def compiled_step(task: Task, precision: Precision, layout: Layout = ALONE, mesh: Mesh | None = None) -> Any:
     """`step(state, tokens, knowledge, hyper) -> (state, metrics)`, compiled; the state is donated.
 
     mesh: of the layout's axes, where the layout has more than one device.
@@ -138,13 +139,13 @@ def compiled_step(task: Task, precision: str, layout: Layout = ALONE, mesh: Mesh
 
 
 @cache
-def compiled_evaluate(task: Task, precision: str, layout: Layout = ALONE, mesh: Mesh | None = None) -> Any:
+def compiled_evaluate(task: Task, precision: Precision, layout: Layout = ALONE, mesh: Mesh | None = None) -> Any:
     """`evaluate(params, tokens, knowledge) -> (nats, weight) of each target, (B, K)`, compiled."""
 
     def evaluate(params: Params, tokens: Tokens, knowledge: Knowledge) -> tuple[Array, Array]:
         if layout.zero < 3:
             params = gathered(params, layout)
-        found = losses(task, _cast(params, precision), tokens, knowledge, layout)
+        found = losses(task, _cast(params, precision), tokens, knowledge, layout, eight_bits(precision))
         nats_BK, weights_BK = found.nats_BK, found.weights_BK
         if found.is_part:
             nats_BK, weights_BK = whole(nats_BK, layout), whole(weights_BK, layout)
@@ -172,7 +173,7 @@ def state_specs(task: Task, layout: Layout) -> TrainState:
 
 def train_step(
     task: Task,
-    precision: str,
+    precision: Precision,
     layout: Layout,
     state: TrainState,
     tokens: Tokens,
@@ -203,7 +204,7 @@ def train_step(
 
 def _gradients(
     task: Task,
-    precision: str,
+    precision: Precision,
     layout: Layout,
     params: Params,
     tokens: Tokens,
@@ -216,7 +217,7 @@ def _gradients(
     """
 
     def summed(params: Params, part: Tokens) -> tuple[Array, Sums]:
-        found = losses(task, _cast(params, precision), part, knowledge, layout)
+        found = losses(task, _cast(params, precision), part, knowledge, layout, eight_bits(precision))
         nats, bearing = jnp.sum(found.nats_BK), jnp.sum(found.weights_BK)
         learned = nats + found.auxiliary * jax.lax.stop_gradient(bearing)
         if task.smoothed:
@@ -280,9 +281,9 @@ def _norm(grads: Params, layout: Layout) -> Array:
     return jnp.sqrt(total(sum(parts), layout.axes, layout))
 
 
-def _cast(params: Params, precision: str) -> Params:
+def _cast(params: Params, precision: Precision) -> Params:
     """Parameters in the precision of the compute; norms and the loss return to float32 on their own."""
-    return jax.tree.map(lambda p: p.astype(precision), params)
+    return jax.tree.map(lambda p: p.astype(type_of(precision)), params)
 
 
 def _multiplied(multipliers: Any) -> optax.GradientTransformation:

@@ -133,6 +133,12 @@ def test_attention_within_documents_belongs_to_the_next_token(run):
         replace(run, objective=Prefix(), data=replace(run.data, document_attention=True))
 
 
+def test_eight_bits_are_for_transformers(run):
+    with pytest.raises(ValueError, match=r"precision='int8' with a RecurrentConfig .*: take bfloat16"):
+        replace(run, model=RecurrentConfig(vocab=257, dim=16, layers=1, context=16), precision="int8")
+    assert run_id(replace(run, precision="int8")) != run_id(replace(run, precision="bfloat16"))
+
+
 def test_every_kind_of_model_and_objective_survives_the_way_through_plain_data(run):
     recurrent = replace(run, model=RecurrentConfig(vocab=257, dim=16, layers=1, context=16))
     prefix = replace(run, model=replace(run.model, architecture="prefix"), objective=Prefix(prefix=4))

@@ -45,22 +45,24 @@ def test_copies_sum_their_gradients_once_whatever_the_microbatches():
 @pytest.mark.parametrize(
     ("layout", "gathers", "scatters"),
     [
-        (Layout(fsdp=2, zero=1, microbatches=4), 1, 1),
-        (Layout(fsdp=2, zero=2, microbatches=4), 1, 4),
-        (Layout(fsdp=2, zero=3, microbatches=4), 4, 4),
-        (Layout(fsdp=2, zero=3, pipe=2, microbatches=4), 0.5, 0.5),
+        (Layout(fsdp=2, zero=1, microbatches=4), (1, 1), 1),
+        (Layout(fsdp=2, zero=2, microbatches=4), (1, 1), 4),
+        (Layout(fsdp=2, zero=3, microbatches=4), (8, 4), 4),  # layers forward and backward, the embedding once
+        (Layout(fsdp=2, zero=3, pipe=2, microbatches=4), (0.5, 0.5), 0.5),
     ],
 )
 def test_weights_are_gathered_and_gradients_scattered_as_the_zero_stage_says(layout, gathers, scatters):
-    traffic = expected(RUN, layout)
-    assert of(traffic, "weights") == {("all-gather", ("fsdp",)): gathers * 4 * MATRICES}
+    traffic, (of_layers, of_table), table = expected(RUN, layout), gathers, VOCAB * DIM
+    gathered = 4 * (of_layers * (MATRICES - table) + of_table * table)
+    assert of(traffic, "weights") == {("all-gather", ("fsdp",)): gathered}
     assert of(traffic, "gradients of weights") == {("reduce-scatter", ("fsdp",)): scatters * 4 * MATRICES}
     summed = of(traffic, "gradients")
     assert summed[("all-reduce", ("fsdp",) if layout.pipe == 1 else ("fsdp", "pipe"))] > 0
 
 
-def test_recomputed_layers_are_gathered_again():
-    once, again = (expected(RUN, Layout(fsdp=2, remat=remat)) for remat in ("none", "block"))
+@pytest.mark.parametrize("remat", ["none", "block"])
+def test_layers_are_gathered_again_for_the_backward_pass_and_what_lies_beside_them_is_not(remat):
+    once, again = (expected(RUN, Layout(fsdp=2, remat=remat, zero=zero)) for zero in (2, 3))
     table = VOCAB * DIM
     key = ("all-gather", ("fsdp",))
     assert of(again, "weights")[key] == 2 * of(once, "weights")[key] - 4 * table

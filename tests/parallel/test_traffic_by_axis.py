@@ -33,24 +33,27 @@ def test_copies_sum_their_gradients_in_float32():
     assert sent(Layout(data=4), other) == {"data": about(2 * 3 / 4 * 4 * params(other.model).total)}
 
 
+TABLE = 512 * 64
+
+
 @pytest.mark.parametrize(
-    ("layout", "passes"),
+    ("layout", "gathered", "scattered"),
     [
-        (Layout(fsdp=4), 4 + 4),  # gathered, and gradients scattered
-        (Layout(fsdp=4, microbatches=2), 2 * (4 + 4)),
-        (Layout(fsdp=4, zero=2, microbatches=2), 4 + 2 * 4),  # gathered once
-        (Layout(fsdp=4, zero=1, microbatches=2), 4 + 4),
+        (Layout(fsdp=4), 2, 1),  # layers forward and backward, the embedding once
+        (Layout(fsdp=4, microbatches=2), 4, 2),
+        (Layout(fsdp=4, zero=2, microbatches=2), 1, 2),
+        (Layout(fsdp=4, zero=1, microbatches=2), 1, 1),
     ],
 )
-def test_fsdp_gathers_weights_and_scatters_gradients(layout, passes):
-    found = sent(layout)["fsdp"]
-    assert found == about(3 / 4 * passes * (PARAMS - VECTORS) + 2 * 3 / 4 * 4 * VECTORS)
+def test_fsdp_gathers_weights_and_scatters_gradients(layout, gathered, scattered):
+    of_layers, of_table = gathered + scattered, (gathered if layout.zero < 3 else gathered / 2) + scattered
+    expected = 3 / 4 * 4 * (of_layers * (PARAMS - VECTORS - TABLE) + of_table * TABLE) + 2 * 3 / 4 * 4 * VECTORS
+    assert sent(layout)["fsdp"] == about(expected)
 
 
-def test_a_block_that_is_computed_again_is_gathered_again_in_the_precision_of_the_compute():
-    run = replace(RUN, precision="bfloat16")
-    plain, again = (sent(Layout(fsdp=4, remat=remat), run)["fsdp"] for remat in ("none", "block"))
-    assert again - plain == about(3 / 4 * 2 * (PARAMS - VECTORS - 512 * 64))
+def test_weights_are_gathered_in_the_precision_of_the_compute():
+    wide, narrow = (sent(Layout(fsdp=4), replace(RUN, precision=kind))["fsdp"] for kind in ("float32", "bfloat16"))
+    assert wide - narrow == about(3 / 4 * 2 * (2 * (PARAMS - VECTORS) - TABLE))
 
 
 def test_tensor_gathers_and_scatters_the_tokens_of_every_branch_and_of_the_ends():

@@ -11,9 +11,11 @@ import pytest
 from scaling.config import Experts, Masked, NextToken, ObjectiveConfig, SpanCorruption, TransformerConfig, lengths
 from scaling.parallel.layout import ALONE, Layout
 from scaling.parallel.mesh import mesh_of
+from scaling.parallel.shapes import leaves
 from scaling.parallel.weights import unstaged
 from scaling.training.losses import Knowledge, Task, Tokens
 from scaling.training.step import Hyper, compiled_evaluate, compiled_init, compiled_step
+from tests.jaxprs import equations
 
 DECODER = TransformerConfig(vocab=64, dim=16, layers=2, heads=4, context=16)
 # A large eps: else Adam makes whole steps of the rounding of gradients that are zero, as those of keys' biases.
@@ -80,6 +82,18 @@ def test_a_mesh_learns_what_one_device_learns(family, layout):
     np.testing.assert_array_equal(found[3], expected[3])
     for mine, theirs in zip(jax.tree.leaves(found[1]), jax.tree.leaves(expected[1]), strict=True):
         np.testing.assert_allclose(mine, theirs, atol=1e-5)
+
+
+@pytest.mark.parametrize("remat", ["none", "block"])
+def test_no_device_keeps_the_layers_that_it_has_gathered(remat):
+    task, layout = task_of("decoder"), Layout(fsdp=2, remat=remat)
+    step = compiled_step(task, "float32", layout, mesh_of(layout))
+    program = step.trace(compiled_init(task, layout, mesh_of(layout))(0), batch(task, 0), Knowledge(), NUMBERS).jaxpr
+    gathers = [each for each in equations(program.jaxpr) if each.primitive.name == "all_gather"]
+    divided = [leaf for leaf in leaves(task.model) if leaf.axes(layout)]
+    in_layers = sum(leaf.is_layer for leaf in divided)
+    # Of each of the layers once forward and once backward; of what lies beside them once.
+    assert len(gathers) == 2 * task.model.layers * in_layers + (len(divided) - in_layers)
 
 
 def test_parameters_begin_alike_on_every_mesh():

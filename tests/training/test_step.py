@@ -95,9 +95,10 @@ def test_microbatches_change_memory_and_not_the_gradient():
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-3), whole.params, cut.params)
 
 
-def test_bfloat16_computes_nearly_the_same_loss_and_keeps_float32_parameters():
-    state, losses = after(2, precision="bfloat16")
-    # bfloat16 has 8 significant bits: 0.4% a product, averaged over a batch.
+@pytest.mark.parametrize("precision", ["bfloat16", "int8", "float8"])
+def test_fewer_bits_compute_nearly_the_same_loss_and_keep_float32_parameters(precision):
+    state, losses = after(2, precision=precision)
+    # bfloat16 has 8 significant bits, 0.4% a product, and the others about as many or 3; averaged over a batch.
     assert losses == pytest.approx(after(2)[1], rel=0.01)
     assert {leaf.dtype for leaf in jax.tree.leaves(state.params)} == {jnp.dtype("float32")}
 
