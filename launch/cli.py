@@ -18,6 +18,7 @@ A laboratory for neural scaling laws: state a question, plan and price the runs,
   scaling plan STUDY      the runs of a study and their price; trains nothing
   scaling launch STUDY    train what is not trained yet, then fit and report
   scaling status STUDY    how far each run is
+  scaling run PLAN RUN    one run of a launched study, as every backend executes it
   scaling train           one run, all of it from options
   scaling data prepare    tokenize a corpus; `scaling data show` describes a prepared one
   scaling models          the published shapes by name, with their parameters
@@ -58,11 +59,13 @@ def main() -> None:
         decision_commands,
         models_command,
         parallel_command,
+        run_command,
     )
 
     known = {
         "plan": commands.plan,
         "launch": commands.launch,
+        "run": run_command.run,
         "status": commands.status,
         "train": commands.train,
         "data": commands.data,

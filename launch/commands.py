@@ -29,8 +29,8 @@ from scaling.config import (
 from scaling.hardware import HARDWARE, Hardware
 from scaling.models.published import published
 from scaling.parallel.layout import layout_of
-from scaling.plan import Cell, Study, manifest, pin, price, round_tokens
-from scaling.record import write_atomic
+from scaling.plan import Cell, Study, pin, price, round_tokens
+from scaling.plan_file import write_plan
 from scaling.roofline import GRID_KG_CO2_PER_KWH
 from scaling.workspace import Workspace
 
@@ -282,8 +282,8 @@ def _train_all(study: Study, options: LaunchOptions) -> tuple[Study, dict[str, s
     for run in study.runs:
         layout_of(run, placement, placement.devices)  # raises for one that cannot be placed so
     machine = slots(options.workers, placement.devices)
-    study = _prepared(study, workspace)
-    write_manifest(study, workspace)
+    study = replace(_prepared(study, workspace), placement=placement)
+    write_plan(study, workspace)
     return study, launch_local(study, workspace, placement, machine, Progress(console))
 
 
@@ -291,11 +291,11 @@ def _train_together(study: Study, options: LaunchOptions) -> Study | None:
     """Train a study of one run as one of several processes; None in all but the first."""
     from launch.together import train_together
 
-    study = _prepared(study, options.workspace)
     placement = options.placement.over(study.placement)
+    study = replace(_prepared(study, options.workspace), placement=placement)
     if not train_together(study.runs[0], options.workspace, placement, console):
         return None
-    write_manifest(study, options.workspace)
+    write_plan(study, options.workspace)
     return study
 
 
@@ -311,11 +311,6 @@ def _prepared(study: Study, workspace: Workspace) -> Study:
     for run in study.runs:
         check_enough(of_data[run.data], run)
     return study
-
-
-def write_manifest(study: Study, workspace: Workspace) -> None:
-    workspace.studies.mkdir(parents=True, exist_ok=True)
-    write_atomic(workspace.studies / f"{study.name}.json", json.dumps(manifest(study), indent=1))
 
 
 def _pinned(study: Study, workspace: Workspace) -> Study | None:

@@ -25,9 +25,9 @@ def slots(workers: int | None = None, devices: int = 1) -> list[Slot]:
     workers: at most so many slots; on CPU, exactly so many, which share the
     cores. devices: that a run takes; a CPU slot pretends to have so many.
     """
-    gpus = sorted(Path("/dev").glob("nvidia[0-9]*")) if _jax_has_cuda() else []
+    gpus = _gpus() if _jax_has_cuda() else []
     if gpus:
-        return _of_gpus(len(gpus), devices)[:workers]
+        return _of_gpus(gpus, devices)[:workers]
     if find_spec("libtpu") and list(Path("/dev").glob("accel*")):
         return [Slot()]
     cores = sorted(usable_cores())
@@ -42,14 +42,24 @@ def slots(workers: int | None = None, devices: int = 1) -> list[Slot]:
     return [Slot(cores=tuple(cores[index::count]), environment=tuple(environment)) for index in range(count)]
 
 
-def _of_gpus(count: int, devices: int) -> list[Slot]:
-    """Neighbours together; those left over stay idle."""
-    if devices > count:
+def _gpus() -> list[str]:
+    """Names of the GPUs that this process may use: a scheduler says which, else all."""
+    if given := os.environ.get("CUDA_VISIBLE_DEVICES"):
+        return given.split(",")
+    return [str(number) for number, _ in enumerate(Path("/dev").glob("nvidia[0-9]*"))]
+
+
+def _of_gpus(gpus: list[str], devices: int) -> list[Slot]:
+    """Neighbours together; those left over stay idle. Of several in a run XLA hides what they tell each other."""
+    if devices > len(gpus):
         raise ValueError(
-            f"a run takes {devices} devices, but this machine has {count} GPUs; make an axis of the placement smaller"
+            f"a run takes {devices} devices, but this machine has {len(gpus)} GPUs; make an axis of the placement "
+            "smaller"
         )
-    groups = [range(first, first + devices) for first in range(0, count - devices + 1, devices)]
-    return [Slot(environment=(("CUDA_VISIBLE_DEVICES", ",".join(map(str, group))),)) for group in groups]
+    hiding = f"{os.environ.get('XLA_FLAGS', '')} --xla_gpu_enable_latency_hiding_scheduler=true".strip()
+    shared = (("XLA_FLAGS", hiding),) if devices > 1 else ()
+    groups = [gpus[first : first + devices] for first in range(0, len(gpus) - devices + 1, devices)]
+    return [Slot(environment=(("CUDA_VISIBLE_DEVICES", ",".join(group)), *shared)) for group in groups]
 
 
 def usable_cores() -> set[int]:

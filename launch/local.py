@@ -1,19 +1,19 @@
 """Train a study's runs on this machine, with a pool of workers.
 
 Runs are grouped by shape, so that a shape compiles once; trunks come before
-their branches. A run that another launcher holds is left to it; a run that
-fails is tried once more, then reported, and the others go on. Whatever
-happens, what is written stays: launching again takes up what is left.
+their branches. A run that another launcher holds is left to it. What went
+wrong decides whether a run is tried again: one that was stopped always is, one
+whose worker died once more, one that ran out of memory in smaller parts, one
+that raised an error not at all; the others go on. Whatever happens, what is
+written stays: launching again takes up what is left.
 """
 
 import queue
 import shutil
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
-
-from filelock import FileLock, Timeout
 
 from launch.devices import Slot
 from launch.pool import Message, Worker, start
@@ -24,13 +24,15 @@ from scaling.config import Placement, RunConfig, run_id
 from scaling.counts import params
 from scaling.curve import last_live
 from scaling.hardware import HARDWARE
+from scaling.lease import BEAT_SECONDS, EXPIRY_SECONDS, Watch
 from scaling.outcome import failed_record
-from scaling.plan import Study
+from scaling.parallel.layout import layout_of
+from scaling.plan import Study, starts
 from scaling.record import RunDirectory, RunRecord, read_record, write_config, write_record
 from scaling.roofline import predict
 from scaling.workspace import Workspace
 
-TRIES = 2
+TRIES = 2  # of a run whose worker dies
 HELD_SECONDS = 2.0  # between two looks at runs that another launcher holds
 LOG_LINES = 15  # of a failed run's log that are shown
 CHECKPOINT_BYTES_PER_PARAM = 12 * 3  # parameters and two moments; the last two kept and one being written
@@ -40,13 +42,16 @@ CHECKPOINT_BYTES_PER_PARAM = 12 * 3  # parameters and two moments; the last two 
 class Sweep:
     """A launch under way: which runs are left, and what became of the others."""
 
-    study: Study
     workspace: Workspace
     placement: Placement
     left: dict[str, Task]
-    outcomes: dict[str, str] = field(default_factory=dict)  # run id -> finished, diverged or failed
+    outcomes: dict[str, str] = field(default_factory=dict)  # run id -> finished, diverged, failed, cancelled or held
     tries: dict[str, int] = field(default_factory=dict)
     held: set[str] = field(default_factory=set)
+    waits: bool = True  # for runs that others hold
+    watch: Watch = field(default_factory=Watch)
+    watched: set[str] = field(default_factory=set)  # runs that were held and no longer are
+    smaller: dict[str, Placement] = field(default_factory=dict)  # of runs that ran out of memory
 
 
 def launch(
@@ -54,15 +59,18 @@ def launch(
 ) -> dict[str, str]:
     """Train whatever of a study has no record yet; returns each run's outcome.
 
-    The study's data must be prepared and its runs checked. On KeyboardInterrupt
-    the workers write checkpoints before it goes on to the caller.
+    The study's data must be prepared and its runs checked.
     """
-    sweep = begin(study, workspace, placement)
+    return work_off(begin(study, workspace, placement), slots, progress)
+
+
+def work_off(sweep: Sweep, slots: Sequence[Slot], progress: Progress) -> dict[str, str]:
+    """Train what is left. On KeyboardInterrupt the workers write checkpoints before it goes on to the caller."""
     progress.begin(sweep.left.values(), sweep.outcomes)
     if not sweep.left:
         return sweep.outcomes
     inbox: queue.Queue[Message] = queue.Queue()
-    workers = start(slots[: len(sweep.left)], workspace, inbox)
+    workers = start(slots[: len(sweep.left)], sweep.workspace, inbox)
     try:
         _work(sweep, workers, inbox, progress)
     finally:
@@ -76,11 +84,26 @@ def launch(
 
 def begin(study: Study, workspace: Workspace, placement: Placement) -> Sweep:
     """Sort the study's runs into those done and those left; raise on a record that cannot be trusted."""
-    records = {run_id(run): existing_record(workspace, run) for run in study.runs}
+    kept = starts(study)
+    runs = {run_id(run): run for run in study.runs}
+    return sweep_of({name: (run, kept.get(name, ())) for name, run in runs.items()}, workspace, placement)
+
+
+def sweep_of(
+    runs: Mapping[str, tuple[RunConfig, tuple[int, ...]]],
+    workspace: Workspace,
+    placement: Placement,
+    *,
+    waits: bool = True,
+) -> Sweep:
+    """The same of some runs, each with the tokens at which its branches start. Requests to cancel them are dropped."""
+    records = {name: existing_record(workspace, run) for name, (run, _) in runs.items()}
     done = {name: record.status for name, record in records.items() if record and record.status != "failed"}
-    left = {name: _task(run, study) for run in study.runs if (name := run_id(run)) not in done}
+    left = {name: _task(name, *planned) for name, planned in runs.items() if name not in done}
     _check_space(workspace, left)
-    return Sweep(study=study, workspace=workspace, placement=placement, left=left, outcomes=done)
+    for name in left:
+        RunDirectory(workspace.runs / name).cancel.unlink(missing_ok=True)
+    return Sweep(workspace=workspace, placement=placement, left=left, outcomes=done, waits=waits)
 
 
 def existing_record(workspace: Workspace, run: RunConfig) -> RunRecord | None:
@@ -91,7 +114,7 @@ def existing_record(workspace: Workspace, run: RunConfig) -> RunRecord | None:
 def _work(sweep: Sweep, workers: list[Worker], inbox: "queue.Queue[Message]", progress: Progress) -> None:
     looked = time.monotonic()
     while sweep.left:
-        _hand_out(sweep, workers)
+        _hand_out(sweep, workers, progress)
         try:
             message = inbox.get(timeout=0.5)
         except queue.Empty:
@@ -104,18 +127,32 @@ def _work(sweep: Sweep, workers: list[Worker], inbox: "queue.Queue[Message]", pr
         progress.refresh()
 
 
-def _hand_out(sweep: Sweep, workers: Sequence[Worker]) -> None:
+def _hand_out(sweep: Sweep, workers: Sequence[Worker], progress: Progress) -> None:
     """Give every idle worker a run, if one is ready."""
     for worker in workers:
-        if worker.task is not None:
-            continue
-        taken = {other.task.run_id for other in workers if other.task}
-        waiting = [task for task in ready(sweep.left) if task.run_id not in taken | sweep.held]
-        busy = [other.last_shape for other in workers if other.task]
-        task = choose(waiting, worker.last_shape, busy)
-        if task is not None:
+        if worker.task is None and (task := _next(sweep, worker, workers, progress)) is not None:
             write_config(RunDirectory(sweep.workspace.runs / task.run_id), task.run)
-            worker.give(task, sweep.placement)
+            worker.give(task, sweep.smaller.get(task.run_id, sweep.placement), _patience(sweep, task))
+
+
+def _next(sweep: Sweep, worker: Worker, workers: Sequence[Worker], progress: Progress) -> Task | None:
+    """A run for a worker; those that somebody has cancelled are settled on the way."""
+    taken = {other.task.run_id for other in workers if other.task}
+    busy = [other.last_shape for other in workers if other.task]
+    while True:
+        waiting = [task for task in ready(sweep.left) if task.run_id not in taken | sweep.held]
+        task = choose(waiting, worker.last_shape, busy)
+        if task is None or not RunDirectory(sweep.workspace.runs / task.run_id).cancel.exists():
+            return task
+        _settled(sweep, task.run_id, "cancelled", {}, progress)
+
+
+def _patience(sweep: Sweep, task: Task) -> float:
+    """Seconds that a worker waits for a lease that others have: as long as one takes to expire, or not at all.
+
+    Of one that this launcher has seen expire the worker must see that for itself.
+    """
+    return EXPIRY_SECONDS + 2 * BEAT_SECONDS if not sweep.waits or task.run_id in sweep.watched else 0.0
 
 
 def _hear(
@@ -134,13 +171,15 @@ def _hear(
                 raise RuntimeError(f"a worker ended with code {values['code']} while it had nothing to do")
             worker.wait()
             workers[workers.index(worker)] = Worker(worker.slot, sweep.workspace, inbox)
-            return _failed(sweep, worker.task, f"its worker ended with code {values['code']}", progress)
+            return _died(sweep, worker.task, f"its worker ended with code {values['code']}", progress)
         case "done":
             _settled(sweep, worker.task.run_id, values["status"], values, progress)
-        case "held":
+        case "held" if sweep.waits:
             sweep.held.add(worker.task.run_id)
+        case "held" | "cancelled":
+            _settled(sweep, worker.task.run_id, values["event"], {}, progress)
         case "failed":
-            _failed(sweep, worker.task, values["message"], progress)
+            _raised(sweep, worker.task, values["cause"], values["message"], progress)
         case "interrupted":
             return  # somebody stopped that worker alone: it says `died` next, and why
     worker.task = None
@@ -162,14 +201,44 @@ def _settled(sweep: Sweep, name: str, status: str, values: dict[str, Any], progr
     progress.settled(task, status, values.get("loss"), values.get("message", ""))
 
 
-def _failed(sweep: Sweep, task: Task, message: str, progress: Progress) -> None:
-    """Leave a failed run for one more try, or record it with the end of its log."""
+def _died(sweep: Sweep, task: Task, message: str, progress: Progress) -> None:
+    """Leave a run whose worker died for one more try: the system may have killed it for another's sake."""
     sweep.tries[task.run_id] = sweep.tries.get(task.run_id, 0) + 1
     if sweep.tries[task.run_id] < TRIES:
-        return progress.failed_once(task, message)
+        return progress.tried_again(task, message, "it will be tried once more")
+    _failed(sweep, task, message, progress)
+
+
+def _raised(sweep: Sweep, task: Task, cause: str, message: str, progress: Progress) -> None:
+    """An error comes again, except that what is too large for the memory may fit in smaller parts."""
+    smaller = None
+    if cause == "out_of_memory":
+        smaller = in_smaller_parts(task.run, sweep.smaller.get(task.run_id, sweep.placement))
+    if smaller is None:
+        return _failed(sweep, task, message, progress)
+    sweep.smaller[task.run_id] = smaller
+    parts = smaller.microbatches
+    progress.tried_again(task, "out of memory", f"it will be tried again with microbatches={parts}: its record says so")
+
+
+def in_smaller_parts(run: RunConfig, placement: Placement) -> Placement | None:
+    """The same with the next larger number of microbatches that the run allows; None where there is none."""
+    for parts in range(placement.microbatches + 1, run.batch + 1):
+        wanted = replace(placement, microbatches=parts)
+        try:
+            layout_of(run, wanted, wanted.devices)
+        except ValueError:  # does not divide the batch
+            continue
+        return wanted
+    return None
+
+
+def _failed(sweep: Sweep, task: Task, message: str, progress: Progress) -> None:
+    """Record a failed run with the end of its log."""
     directory = RunDirectory(sweep.workspace.runs / task.run_id)
     last = last_live(directory.live_curve)
-    write_record(directory, failed_record(task.run, sweep.placement, message, last["tokens"] if last else 0))
+    placement = sweep.smaller.get(task.run_id, sweep.placement)
+    write_record(directory, failed_record(task.run, placement, message, last["tokens"] if last else 0))
     _settled(sweep, task.run_id, "failed", {"message": f"{message}\n{log_end(directory)}"}, progress)
 
 
@@ -190,27 +259,15 @@ def _look_at_held(sweep: Sweep, progress: Progress) -> None:
             sweep.held.remove(name)
             loss = record.heldout.loss if record.heldout else None
             _settled(sweep, name, record.status, {"loss": loss, "message": record.message}, progress)
-        elif not is_held(directory):
+        elif sweep.watch.is_free(directory.path):
             sweep.held.remove(name)
+            sweep.watched.add(name)
 
 
-def is_held(directory: RunDirectory) -> bool:
-    """Whether a living process is training this run."""
-    if not directory.lock.exists():
-        return False
-    try:
-        with FileLock(directory.lock, timeout=0):
-            return False
-    except Timeout:
-        return True
-
-
-def _task(run: RunConfig, study: Study) -> Task:
-    name = run_id(run)
-    starts = {other.trunk.tokens for other in study.runs if other.trunk and other.trunk.run_id == name}
+def _task(name: str, run: RunConfig, keep_tokens: tuple[int, ...]) -> Task:
     # Small models reach less of a core's peak: what runs take relative to each other follows bytes, not only FLOPs.
     seconds = 3600 * predict(run, HARDWARE["cpu-core"]).hours
-    return Task(run_id=name, run=run, seconds=seconds, keep_tokens=tuple(sorted(starts)))
+    return Task(run_id=name, run=run, seconds=seconds, keep_tokens=keep_tokens)
 
 
 def _check_space(workspace: Workspace, left: dict[str, Task]) -> None:

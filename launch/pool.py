@@ -53,9 +53,15 @@ class Worker:
         self._reader = threading.Thread(target=self._read, args=(inbox,), daemon=True)
         self._reader.start()
 
-    def give(self, task: Task, placement: Placement) -> None:
+    def give(self, task: Task, placement: Placement, patience_seconds: float = 0.0) -> None:
+        """patience_seconds: see `scaling.training.loop.train`."""
         self.task, self.last_shape, self._grace_seconds = task, task.shape, placement.grace_seconds
-        order = {"run_id": task.run_id, "keep_tokens": task.keep_tokens, "placement": to_dict(placement)}
+        order = {
+            "run_id": task.run_id,
+            "keep_tokens": task.keep_tokens,
+            "placement": to_dict(placement),
+            "patience_seconds": patience_seconds,
+        }
         try:
             self._process.stdin.write(json.dumps(order) + "\n")
             self._process.stdin.flush()

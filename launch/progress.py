@@ -13,7 +13,7 @@ from scaling.counts import params
 
 REFRESH_SECONDS = 0.5
 RECENT = 8  # settled runs shown below those under way
-STATUS_STYLE = {"finished": "green", "diverged": "yellow", "failed": "red"}
+STATUS_STYLE = {"finished": "green", "diverged": "yellow", "failed": "red", "cancelled": "yellow", "held": "yellow"}
 
 
 class Progress:
@@ -52,9 +52,9 @@ class Progress:
         if message:
             self.note(f"{task.run_id} {status}: {message}")
 
-    def failed_once(self, task: Task, message: str) -> None:
+    def tried_again(self, task: Task, message: str, how: str) -> None:
         self._running.pop(task.run_id, None)
-        self.note(f"{task.run_id} failed ({message}); it will be tried once more")
+        self.note(f"{task.run_id} failed ({message}); {how}")
 
     def interrupted(self, task: Task) -> None:
         self._running.pop(task.run_id, None)

@@ -6,10 +6,10 @@ from typing import Literal
 from rich.console import Console
 from rich.table import Table
 
-from launch.local import is_held
 from scaling.config import RunConfig, run_id
 from scaling.counts import params
 from scaling.curve import last_live
+from scaling.lease import holder
 from scaling.plan import Study
 from scaling.record import RecordError, RunDirectory, read_record
 from scaling.workspace import Workspace
@@ -71,6 +71,5 @@ def _state(run: RunConfig, directory: RunDirectory) -> State:
         step = record.tokens.seen // run.batch_tokens
         return State(**known, state=record.status, step=step, loss=loss, message=record.message)
     last = last_live(directory.live_curve)
-    held = is_held(directory)
-    state = "training" if held else "interrupted" if last else "waiting"
+    state = "training" if holder(directory.path) else "interrupted" if last else "waiting"
     return State(**known, state=state, step=last["step"] if last else 0, loss=last["loss"] if last else None)

@@ -9,20 +9,24 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Collection
 
 from rich.console import Console
 
 from launch.pool import defaults
 from launch.worker import RESUME_ME, end_after, heed_sigterm
 from scaling.config import Placement, RunConfig
+from scaling.lease import BEAT_SECONDS, EXPIRY_SECONDS
 from scaling.parallel.hosts import is_first, join
 from scaling.workspace import Workspace
 
 REPORT_SECONDS = 10.0  # between two lines
 
 
-def train_together(run: RunConfig, workspace: Workspace, placement: Placement, console: Console) -> bool:
-    """Train a run whose data are prepared, with the devices of all processes; whether this is the first of them."""
+def train_together(
+    run: RunConfig, workspace: Workspace, placement: Placement, console: Console, *, keep_tokens: Collection[int] = ()
+) -> bool:
+    """Train a run with the devices of all processes; whether this is the first of them."""
     os.environ.update({**defaults(workspace), **os.environ})  # before JAX is imported
     stop = threading.Event()
     heed_sigterm(stop)
@@ -44,7 +48,16 @@ def train_together(run: RunConfig, workspace: Workspace, placement: Placement, c
 
     store = prepare(run.data, workspace.root, console.print)
     try:
-        record = train(run, workspace.runs, store, placement=placement, report=report, stop=stop)
+        record = train(
+            run,
+            workspace.runs,
+            store,
+            placement=placement,
+            keep_tokens=keep_tokens,
+            report=report,
+            stop=stop,
+            patience_seconds=EXPIRY_SECONDS + 2 * BEAT_SECONDS,
+        )
     except RuntimeError as error:  # JAX's; it names the broken connection, not what broke it
         error.add_note(
             "If another process ended, its own output says why. Start all processes again: they go on from the last "

@@ -48,14 +48,16 @@ def main() -> None:
 
 
 def _train(task: dict[str, Any], runs: Path, root: Path, say: Any, stop: threading.Event) -> None:
+    from scaling.attempts import cause_of
     from scaling.config import Placement, from_dict
+    from scaling.lease import LeaseLost, RunHeld
     from scaling.record import RunDirectory, read_config
 
     directory = RunDirectory(runs / task["run_id"])
     _redirect(directory.log)
     try:
         from scaling.data.prepare import prepare
-        from scaling.training.loop import RunHeld, train
+        from scaling.training.loop import train
 
         run = read_config(directory)
         placement = from_dict(Placement, task["placement"], "placement")
@@ -67,14 +69,17 @@ def _train(task: dict[str, Any], runs: Path, root: Path, say: Any, stop: threadi
             keep_tokens=task["keep_tokens"],
             report=lambda live: say({"event": "live", **asdict(live)}),
             stop=stop,
+            patience_seconds=task["patience_seconds"],
         )
-    except RunHeld:
+    except (RunHeld, LeaseLost):
         return say({"event": "held", "run_id": task["run_id"]})
     except Exception as error:  # whatever went wrong, the other runs go on
         traceback.print_exc()
-        return say({"event": "failed", "run_id": task["run_id"], "message": f"{type(error).__name__}: {error}"})
+        message = f"{type(error).__name__}: {error}"
+        return say({"event": "failed", "run_id": task["run_id"], "cause": cause_of(error), "message": message})
     if record is None:
-        return say({"event": "interrupted", "run_id": task["run_id"]})
+        event = "interrupted" if stop.is_set() else "cancelled"
+        return say({"event": event, "run_id": task["run_id"]})
     loss = record.heldout.loss if record.heldout else None
     say({"event": "done", "run_id": task["run_id"], "status": record.status, "loss": loss, "message": record.message})
 

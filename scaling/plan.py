@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any, Literal
 
-from scaling.config import DataConfig, ModelConfig, Placement, RunConfig, Trunk, run_id
+from scaling.config import DataConfig, ModelConfig, Placement, RunConfig, Trunk, run_id, to_dict
 from scaling.counts import flops_per_token, params
 from scaling.hardware import Hardware
 from scaling.parallel.layout import layout_of
@@ -252,12 +252,30 @@ def trunks_first(cells: Iterable[Cell]) -> list[Cell]:
 
 
 def manifest(study: Study) -> dict[str, Any]:
-    """What analysis needs to know of a study, as plain data."""
+    """All that analysis and launchers need to know of a study, as plain data."""
     words = ("name", "question", "published", "shows", "cannot_show", "forecast_flops")
+    kept = starts(study)
     runs = [
-        {"run_id": run_id(cell.run), "role": cell.role, "budget": cell.budget, "arm": cell.arm} for cell in study.cells
+        {
+            "run_id": (name := run_id(cell.run)),
+            "role": cell.role,
+            "budget": cell.budget,
+            "arm": cell.arm,
+            "keep_tokens": kept.get(name, ()),
+            "config": to_dict(cell.run),
+        }
+        for cell in study.cells
     ]
-    return {**{word: getattr(study, word) for word in words}, "runs": runs}
+    return {**{word: getattr(study, word) for word in words}, "placement": to_dict(study.placement), "runs": runs}
+
+
+def starts(study: Study) -> dict[str, tuple[int, ...]]:
+    """Of each trunk the tokens at which its branches leave it: its checkpoints there are kept."""
+    found: dict[str, set[int]] = {}
+    for run in study.runs:
+        if run.trunk:
+            found.setdefault(run.trunk.run_id, set()).add(run.trunk.tokens)
+    return {name: tuple(sorted(tokens)) for name, tokens in found.items()}
 
 
 def _varied(base: RunConfig, axes: Iterable[str], values: Iterable[Any]) -> Cell:

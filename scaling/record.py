@@ -1,8 +1,8 @@
 """What a run leaves behind: the only thing analysis ever sees of it.
 
 A run directory holds `config.json` (the whole config), `curve.parquet` (or,
-while the run goes on, `curve.jsonl`), `record.json` (written last), `log.txt`
-and `checkpoints/`. Reading any of it executes no code.
+while the run goes on, `curve.jsonl`), `record.json` (written last), `log.txt`,
+`attempts.jsonl`, `checkpoints/` and the lease of who trains it. Reading any of it executes no code.
 """
 
 import hashlib
@@ -18,6 +18,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
 
 from scaling.config import RunConfig, from_dict, hashed_payload, run_id, to_dict
 from scaling.counts import Flops, Params
+from scaling.lease import CANCEL
 
 SCHEMA = 1
 
@@ -151,8 +152,13 @@ class RunDirectory:
         return self.path / "log.txt"
 
     @property
-    def lock(self) -> Path:
-        return self.path / "lock"
+    def attempts(self) -> Path:
+        return self.path / "attempts.jsonl"
+
+    @property
+    def cancel(self) -> Path:
+        """A request to stop; see `scaling.lease`."""
+        return self.path / CANCEL
 
 
 def write_config(directory: RunDirectory, run: RunConfig) -> None:

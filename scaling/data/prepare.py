@@ -21,7 +21,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from filelock import FileLock, Timeout
 
 from scaling.config import DataConfig
 from scaling.data.sources import DataError, fingerprint, readable_name
@@ -36,6 +35,7 @@ from scaling.data.store import (
     write_manifest,
     write_split,
 )
+from scaling.lease import held, holder
 
 Report = Callable[[str], None]
 
@@ -102,12 +102,9 @@ def _tokens(data: DataConfig, folder: Path) -> Path:
 
 
 def _lock(folder: Path, report: Report) -> AbstractContextManager:
-    lock = FileLock(folder / ".lock")  # the system releases it if its holder dies
-    try:
-        return lock.acquire(timeout=0)
-    except Timeout:
+    if holder(folder) is not None:
         report(f"another process is preparing {folder.name}; waiting for it")
-        return lock.acquire()
+    return held(folder)
 
 
 def _build(data: DataConfig, folder: Path, report: Report) -> None:

@@ -5,7 +5,7 @@ device never waits for the host. A run may be killed at any moment: started
 again, it goes on from its last checkpoint and gives the same losses.
 
 Several processes (`scaling.parallel.hosts`) do the same steps on a mesh of all
-their devices. They share a file system. The first holds the lock, decides and
+their devices. They share a file system. The first holds the lease, decides and
 writes config, curve and record; all write their parts of checkpoints.
 """
 
@@ -13,13 +13,11 @@ import math
 import os
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from pathlib import Path
 
 import jax
-from filelock import FileLock, Timeout
 
 from scaling.config import NgramConfig, Placement, RunConfig, run_id
 from scaling.curve import compact
@@ -35,10 +33,10 @@ from scaling.record import (
     Tokens,
     read_config,
     read_record,
-    write_config,
     write_record,
 )
 from scaling.training.checkpoint import Checkpoints, Progress, restore
+from scaling.training.claim import Claim, claimed
 from scaling.training.counting import count
 from scaling.training.evaluate import evaluate
 from scaling.training.feed import Feed
@@ -57,12 +55,6 @@ from scaling.training.site import (
 from scaling.training.step import TrainState, compiled_init, compiled_step, hyper
 from scaling.training.trace import traced
 
-_OPEN, _TRAINED, _HELD = range(3)  # how a run stands
-
-
-class RunHeld(Exception):
-    """Another process is training this run."""
-
 
 def train(
     run: RunConfig,
@@ -73,25 +65,27 @@ def train(
     keep_tokens: Collection[int] = (),
     report: Callable[[Live], None] = lambda live: None,
     stop: threading.Event | None = None,
+    patience_seconds: float = 0.0,
 ) -> RunRecord | None:
-    """Train a run to its end and return its record; None if `stop` was set before, in any process.
+    """Train a run to its end and return its record; None if it was stopped or cancelled before, in any process.
 
     runs: the folder of run directories. keep_tokens: token counts at which
     branches will start: their checkpoints are kept. A run with a record is not
-    trained again, unless it failed. Raises RunHeld if another process has it.
+    trained again, unless it failed. Raises RunHeld if another process has it, and
+    still has it after `patience_seconds`.
     """
     check_enough(store, run)
     check_alike("run and placement", (run, placement))
     site = _site(run, placement)
-    directory = RunDirectory(runs / run_id(run))
-    with _claimed(directory, run) as record:
-        if record is not None:
-            return record
+    directory, stop = RunDirectory(runs / run_id(run)), stop or threading.Event()
+    with claimed(directory, run, stop, patience_seconds=patience_seconds) as claim:
+        if claim.record is not None:
+            return claim.record
         if isinstance(run.model, NgramConfig):
-            return _counted(run, store, directory, placement)
+            return _counted(run, store, claim, placement)
         keep = {tokens // run.batch_tokens for tokens in keep_tokens}
         with Checkpoints(directory.checkpoints, keep) as checkpoints:
-            return _attempt(run, runs, store, placement, site, keep, checkpoints, report, stop or threading.Event())
+            return _attempt(run, runs, store, placement, site, keep, checkpoints, report, claim, stop)
 
 
 def _site(run: RunConfig, placement: Placement) -> Site:
@@ -100,26 +94,6 @@ def _site(run: RunConfig, placement: Placement) -> Site:
     if several():
         raise ValueError("an n-gram model is counted by one process; start one alone, with SCALING_PROCESSES=1")
     return HERE
-
-
-@contextmanager
-def _claimed(directory: RunDirectory, run: RunConfig) -> Iterator[RunRecord | None]:
-    """Hold the run's lock; gives its record if there is nothing left to train. The first process does so for all."""
-    with ExitStack() as held:
-        standing = _OPEN
-        if is_first():
-            write_config(directory, run)
-            try:
-                held.enter_context(FileLock(directory.lock, timeout=0))
-            except Timeout:
-                standing = _HELD
-            else:
-                if directory.record.exists() and read_record(directory.record).status != "failed":
-                    standing = _TRAINED
-        standing = firsts(standing)
-        if standing == _HELD:
-            raise RunHeld(f"{directory.path}: another process is training this run")
-        yield read_record(directory.record) if standing == _TRAINED else None
 
 
 def _attempt(
@@ -131,10 +105,10 @@ def _attempt(
     keep: Collection[int],
     checkpoints: Checkpoints,
     report: Callable[[Live], None],
+    claim: Claim,
     stop: threading.Event,
 ) -> RunRecord | None:
-    opened = time.perf_counter()
-    directory = RunDirectory(runs / run_id(run))
+    opened, directory = time.perf_counter(), claim.directory
     state, progress = _start(run, runs, checkpoints, site)
     feed = Feed(run, store, site)
     step_of = warmed_step(run, feed, site)
@@ -143,9 +117,12 @@ def _attempt(
     status, message = "finished", ""
     try:
         with traced(step_of, directory.profile, profile_steps) as step_of:
-            state = _follow(run, feed, placement, site, keep, checkpoints, logbook, state, step_of, stop)
+            state = _follow(run, feed, placement, site, keep, checkpoints, logbook, state, step_of, claim, stop)
     except Diverged as error:  # at the same step in every process: all read the same sums
         status, message = "diverged", str(error)
+    except BaseException:
+        logbook.close({"status": "failed"})
+        raise
     if logbook.progress.step < run.steps and status == "finished":
         logbook.close({"status": "interrupted"})
         return None
@@ -156,7 +133,7 @@ def _attempt(
     checkpoints.wait()
     record = None
     if is_first():
-        record = _recorded(run, store, directory, placement, logbook, status, message, heldout)
+        record = _recorded(run, store, claim, placement, logbook, status, message, heldout)
     firsts(0)  # it is there
     return record or read_record(directory.record)
 
@@ -164,7 +141,7 @@ def _attempt(
 def _recorded(
     run: RunConfig,
     store: Store,
-    directory: RunDirectory,
+    claim: Claim,
     placement: Placement,
     logbook: Logbook,
     status: str,
@@ -172,7 +149,8 @@ def _recorded(
     heldout: Heldout | None,
 ) -> RunRecord:
     """Write the record of a run that has ended, and its curve in its last form."""
-    progress = logbook.progress
+    progress, directory = logbook.progress, claim.directory
+    claim.check()
     compact(directory.live_curve, directory.curve)
     seen = progress.step * run.batch_tokens
     unique, epochs = tokens_read(store, seen, run.text)
@@ -198,9 +176,10 @@ def _recorded(
     return record
 
 
-def _counted(run: RunConfig, store: Store, directory: RunDirectory, placement: Placement) -> RunRecord:
-    record = count(run, store, directory, placement, provenance(jax.devices()[0].device_kind, _devices()))
-    write_record(directory, record)
+def _counted(run: RunConfig, store: Store, claim: Claim, placement: Placement) -> RunRecord:
+    record = count(run, store, claim.directory, placement, provenance(jax.devices()[0].device_kind, _devices()))
+    claim.check()
+    write_record(claim.directory, record)
     return record
 
 
@@ -248,9 +227,10 @@ def _follow(
     logbook: Logbook,
     state: TrainState,
     step_of: Callable,
+    claim: Claim,
     stop: threading.Event,
 ) -> TrainState:
-    """Train to the last step, or to the first after `stop`; the state reached is checkpointed."""
+    """Train to the last step, or to the first after it is asked to stop; the state reached is checkpointed."""
     saved = time.perf_counter()
     pending = None
     logbook.start_clock()
@@ -259,11 +239,12 @@ def _follow(
         if pending is not None:
             logbook.settle(*pending)
         pending = (step, metrics)
-        due, asked = _asked(step, placement, saved, stop)
+        due, asked = _asked(step, placement, saved, claim, stop)
         if due or asked or step + 1 in keep or step + 1 == run.steps:
             logbook.settle(*pending)
             pending = None
             logbook.flush()
+            claim.check()
             checkpoints.save(for_checkpoint(run, state, site), logbook.progress)
             saved = time.perf_counter()
             if asked:
@@ -271,14 +252,15 @@ def _follow(
     return state
 
 
-def _asked(step: int, placement: Placement, saved: float, stop: threading.Event) -> tuple[bool, bool]:
+def _asked(step: int, placement: Placement, saved: float, claim: Claim, stop: threading.Event) -> tuple[bool, bool]:
     """Whether the clock asks for a checkpoint after this step, and whether anybody asks to stop.
 
     Several processes must do the same at the same step, so they tell each
     other: the clock of the first counts, and a signal to any. Telling waits for
     the device, therefore it is done every `log_steps` steps only.
     """
-    due, asked = time.perf_counter() - saved > placement.checkpoint_seconds, stop.is_set()
+    due = time.perf_counter() - saved > placement.checkpoint_seconds
+    asked = stop.is_set() or claim.cancelled
     if not several():
         return due, asked
     if (step + 1) % placement.log_steps:

@@ -25,7 +25,7 @@ def forbidden(*arguments, **options):
 
 def files(root):
     """Every file below `root` but locks, with its time of change."""
-    return {path: path.stat().st_mtime_ns for path in root.rglob("*") if path.is_file() and path.name != ".lock"}
+    return {path: path.stat().st_mtime_ns for path in root.rglob("*") if path.is_file() and not path.name.startswith("lease-")}
 
 
 def leftovers(root):

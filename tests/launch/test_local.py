@@ -11,20 +11,21 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from filelock import FileLock
 from rich.console import Console
 
 from launch import local
 from launch.devices import Slot
-from launch.local import begin, is_held, launch
+from launch.local import begin, launch
 from launch.pool import Message
 from launch.progress import Progress
 from launch.status import states
 from launch.worker import RESUME_ME
+from scaling.attempts import attempts
 from scaling.config import OptimConfig, Placement, run_id
 from scaling.data.prepare import prepare
+from scaling.lease import EXPIRY_SECONDS, held, holder
 from scaling.plan import pin
-from scaling.record import RecordError, RunDirectory, read_record
+from scaling.record import RecordError, RunDirectory, read_record, write_config
 from scaling.workspace import Workspace
 from tests.launch.tiny import run_of, study_of
 
@@ -76,7 +77,7 @@ def test_a_study_is_trained_its_trunk_once_and_a_second_launch_does_nothing(prep
     assert time.monotonic() - before < 2.0  # no process was started: that alone takes longer
 
 
-def test_a_failing_run_is_tried_twice_recorded_and_stops_no_other(prepared, workspace):
+def test_a_failing_run_is_recorded_and_stops_no_other(prepared, workspace):
     study = prepared()
     victim = study.runs[-1]
     directory = RunDirectory(workspace.runs / run_id(victim))
@@ -90,35 +91,114 @@ def test_a_failing_run_is_tried_twice_recorded_and_stops_no_other(prepared, work
     record = read_record(directory.record)
     assert record.status == "failed" and record.message
     shown = screen._console.file.getvalue()
-    assert "it will be tried once more" in shown
     assert "IsADirectoryError" in shown and str(directory.log) in shown
+    (attempt,) = attempts(directory)  # an error comes again: it is not tried twice
+    assert attempt.cause == "error" and "IsADirectoryError" in attempt.message
 
     obstacle.rmdir()  # mended: the next launch trains it
     assert launch(study, workspace, QUIET, ONE, told())[run_id(victim)] == "finished"
 
 
-def test_a_worker_that_was_told_to_stop_is_replaced_and_its_run_has_not_failed(prepared, workspace, monkeypatch):
-    study = prepared()
-    sweep = begin(study, workspace, QUIET)
-    made = []
+class Idle:
+    """A worker without a process."""
 
-    class Idle:
-        """A worker without a process."""
+    def __init__(self, slot, workspace, inbox):
+        self.slot, self.task, self.last_shape, self.given = slot, None, None, []
 
-        def __init__(self, slot, workspace, inbox):
-            self.slot, self.task = slot, None
-            made.append(self)
+    def wait(self):
+        pass
 
-        def wait(self):
-            pass
+    def give(self, task, placement, patience_seconds):
+        self.task = task
+        self.given.append((task.run_id, placement, patience_seconds))
 
+
+@pytest.fixture
+def sweep(prepared, workspace):
+    return begin(prepared(), workspace, QUIET)
+
+
+def heard(sweep, worker, **values):
+    """What a launcher says when a worker says something."""
+    screen = told()
+    local._hear(sweep, Message(worker, values), [worker], None, screen)
+    return screen._console.file.getvalue()
+
+
+def busy(sweep):
+    """A worker with a run that follows no trunk, and the run's id."""
+    worker = Idle(ONE[0], None, None)
+    worker.task = next(task for task in sweep.left.values() if task.run.trunk is None and not task.keep_tokens)
+    write_config(RunDirectory(sweep.workspace.runs / worker.task.run_id), worker.task.run)
+    return worker, worker.task.run_id
+
+
+def test_a_run_that_ran_out_of_memory_is_tried_again_in_smaller_parts_and_says_so(sweep):
+    worker, name = busy(sweep)
+    said = heard(sweep, worker, event="failed", cause="out_of_memory", message="RESOURCE_EXHAUSTED")
+    assert "tried again with microbatches=2" in said
+    local._hand_out(sweep, [worker], told())
+    while worker.task is not None and worker.task.run_id != name:  # the longest first
+        sweep.left.pop(worker.task.run_id)
+        worker.task = None
+        local._hand_out(sweep, [worker], told())
+    assert worker.given[-1] == (name, replace(QUIET, microbatches=2), 0.0)
+    worker.task = sweep.left[name]
+    heard(sweep, worker, event="failed", cause="out_of_memory", message="RESOURCE_EXHAUSTED")
+    assert sweep.smaller[name].microbatches == 4  # 3 does not divide a batch of 4
+    worker.task = sweep.left[name]
+    heard(sweep, worker, event="failed", cause="out_of_memory", message="RESOURCE_EXHAUSTED")
+    assert sweep.outcomes[name] == "failed"
+    assert read_record(RunDirectory(sweep.workspace.runs / name).record).placement["microbatches"] == 4
+
+
+def test_a_run_whose_worker_died_is_tried_once_more(sweep, monkeypatch):
     monkeypatch.setattr(local, "Worker", Idle)
-    stopped = Idle(ONE[0], workspace, None)
-    stopped.task = sweep.left[run_id(study.runs[0])]
-    workers, screen = [stopped], told()
+    for outcome in (None, "failed"):
+        worker, name = busy(sweep)
+        said = heard(sweep, worker, event="died", code=-9)
+        assert ("it will be tried once more" in said) == (outcome is None)
+        assert sweep.outcomes.get(name) == outcome
+
+
+def test_a_run_that_is_cancelled_is_left_alone_until_the_next_launch(sweep, workspace):
+    worker, name = busy(sweep)
+    heard(sweep, worker, event="cancelled")
+    assert sweep.outcomes[name] == "cancelled" and name not in sweep.left
+    for waiting in sweep.left:
+        RunDirectory(workspace.runs / waiting).path.mkdir(parents=True, exist_ok=True)
+        RunDirectory(workspace.runs / waiting).cancel.touch()
+    local._hand_out(sweep, [Idle(ONE[0], None, None)], told())
+    assert sweep.left == {} and set(sweep.outcomes.values()) == {"cancelled"}
+
+
+def test_launching_drops_requests_to_cancel(prepared, workspace):
+    study = prepared()
+    directory = RunDirectory(workspace.runs / run_id(study.runs[0]))
+    directory.path.mkdir(parents=True)
+    directory.cancel.touch()
+    begin(study, workspace, QUIET)
+    assert not directory.cancel.exists()
+
+
+def test_a_lease_that_the_launcher_saw_expire_is_waited_for_by_its_worker(sweep, monkeypatch):
+    worker, name = busy(sweep)
+    heard(sweep, worker, event="held")
+    assert sweep.held == {name}
+    monkeypatch.setattr(sweep.watch, "is_free", lambda folder: True)
+    local._look_at_held(sweep, told())
+    assert sweep.held == set()
+    patience = {task.run_id: local._patience(sweep, task) for task in sweep.left.values()}
+    assert patience.pop(name) > EXPIRY_SECONDS and set(patience.values()) == {0.0}
+
+
+def test_a_worker_that_was_told_to_stop_is_replaced_and_its_run_has_not_failed(sweep, monkeypatch):
+    monkeypatch.setattr(local, "Worker", Idle)
+    stopped, _ = busy(sweep)
+    runs, workers, screen = len(sweep.left), [stopped], told()
     local._hear(sweep, Message(stopped, {"event": "died", "code": RESUME_ME}), workers, None, screen)
-    assert workers == made[1:] and made[1].task is None
-    assert (sweep.tries, len(sweep.left)) == ({}, len(study.runs))
+    assert workers[0] is not stopped and workers[0].task is None
+    assert (sweep.tries, len(sweep.left)) == ({}, runs)
     assert "goes on from its last checkpoint" in screen._console.file.getvalue()
 
 
@@ -135,30 +215,17 @@ def test_a_run_that_another_launcher_holds_is_left_to_it_until_it_lets_go(prepar
     study = prepared()
     held = RunDirectory(workspace.runs / run_id(study.runs[-1]))
     held.path.mkdir(parents=True)
-    holder = subprocess.Popen(
-        [
-            sys.executable,
-            "-c",
-            f"import time, filelock\nwith filelock.FileLock({str(held.lock)!r}):\n print('held', flush=True)\n"
-            " time.sleep(6)",
-        ],
-        stdout=subprocess.PIPE,
-        text=True,
+    code = (
+        "import time; from pathlib import Path; from scaling.lease import held\n"
+        f"with held(Path({str(held.path)!r})):\n print('held', flush=True)\n time.sleep(6)"
     )
-    assert holder.stdout.readline() == "held\n"
-    assert is_held(held)
+    other = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert other.stdout.readline() == "held\n"
+    assert holder(held.path)
     outcomes = launch(study, workspace, QUIET, ONE, told())
-    assert holder.wait() == 0
-    holder.stdout.close()
+    assert other.wait() == 0
+    other.stdout.close()
     assert set(outcomes.values()) == {"finished"}
-
-
-def test_a_lock_does_not_survive_the_crash_of_its_holder(tmp_path):
-    directory = RunDirectory(tmp_path)
-    code = f"import os, filelock\nfilelock.FileLock({str(directory.lock)!r}).acquire()\nos._exit(1)"
-    subprocess.run([sys.executable, "-c", code])
-    assert directory.lock.exists()
-    assert not is_held(directory)
 
 
 def test_a_held_run_shows_as_training_and_a_begun_one_as_interrupted(prepared, workspace):
@@ -167,7 +234,7 @@ def test_a_held_run_shows_as_training_and_a_begun_one_as_interrupted(prepared, w
     directory.path.mkdir(parents=True)
     directory.live_curve.write_text(json.dumps({"step": 3, "tokens": 192, "loss": 5.0}) + "\n")
     assert states(study, workspace)[0].state == "interrupted"
-    with FileLock(directory.lock):
+    with held(directory.path):
         state = states(study, workspace)[0]
         assert (state.state, state.step, state.loss) == ("training", 3, 5.0)
     assert states(study, workspace)[1].state == "waiting"
@@ -219,7 +286,7 @@ def test_a_launcher_that_is_killed_takes_its_workers_with_it_and_the_next_one_fi
     wait_until(lambda: directory.live_curve.exists() and directory.live_curve.stat().st_size > 0)
     launcher.send_signal(signal.SIGKILL)
     launcher.wait()
-    wait_until(lambda: not is_held(directory))  # the worker saw its input end, checkpointed and left
+    wait_until(lambda: not holder(directory.path))  # the worker saw its input end, checkpointed and left
     assert list(directory.checkpoints.iterdir())
 
 

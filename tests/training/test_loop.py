@@ -10,12 +10,13 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from filelock import FileLock
 
+from scaling.attempts import attempts
 from scaling.config import OptimConfig, ScheduleConfig, run_id
+from scaling.lease import CANCEL, LeaseLost, RunHeld, held
 from scaling.plan import branches
 from scaling.record import RunDirectory, read_record
-from scaling.training.loop import RunHeld, train
+from scaling.training.loop import train
 from tests.training.conftest import QUIET
 
 ROOT = Path(__file__).parents[2]
@@ -171,9 +172,36 @@ def test_a_run_whose_loss_climbs_above_its_start_is_recorded_as_diverged(pinned,
 def test_a_run_that_another_process_holds_is_left_to_it(pinned, tmp_path):
     run, store = pinned
     directory = RunDirectory(tmp_path / run_id(run))
-    directory.path.mkdir()
-    with FileLock(directory.lock), pytest.raises(RunHeld, match="another process is training this run"):
+    with held(directory.path), pytest.raises(RunHeld, match="another process is training this run"):
         train(run, tmp_path, store, placement=QUIET)
+    assert attempts(directory) == ()
+
+
+def test_a_run_that_was_taken_over_writes_no_more(pinned, tmp_path, monkeypatch):
+    run, store = pinned
+    directory = RunDirectory(tmp_path / run_id(run))
+
+    def take_over(live):
+        (directory.path / "lease-000009.json").touch()
+
+    monkeypatch.setattr("scaling.training.logbook.FLUSH_SECONDS", 0.0)  # report every step
+    with pytest.raises(LeaseLost, match="lease 9, ours was 1"):
+        train(run, tmp_path, store, placement=OFTEN, report=take_over)
+    assert not directory.record.exists() and not list(directory.checkpoints.iterdir())
+    (attempt,) = attempts(directory)
+    assert attempt.cause is None  # nor does it say how it ended
+
+
+def test_a_cancelled_run_checkpoints_stops_and_goes_on_later(pinned, tmp_path, monkeypatch):
+    run, store = pinned
+    directory = RunDirectory(tmp_path / run_id(run))
+    monkeypatch.setattr("scaling.lease.Lease.cancelled", property(lambda lease: (lease.folder / CANCEL).exists()))
+    monkeypatch.setattr("scaling.training.logbook.FLUSH_SECONDS", 0.0)
+    assert train(run, tmp_path, store, placement=QUIET, report=lambda live: directory.cancel.touch()) is None
+    assert list(directory.checkpoints.iterdir())
+    directory.cancel.unlink()
+    assert train(run, tmp_path, store, placement=QUIET).cost.attempts == 2
+    assert [attempt.cause for attempt in attempts(directory)] == ["cancelled", "finished"]
 
 
 def test_a_run_that_needs_more_text_than_there_is_is_refused_before_anything_is_written(pinned, tmp_path):

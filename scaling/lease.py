@@ -1,0 +1,267 @@
+"""Who works in a folder: a lease that expires, for file systems that many machines share.
+
+A claim is a file `lease-000007.json`, made by a system call that fails where
+the file is there already, so of two that want it one gets it, on NFS too; no
+file locks are used. Its number is the fencing number: whoever has the highest
+holds the lease. The holder rewrites its claim every few seconds. It gives it
+up by saying so in it. A holder that was killed or cut off says nothing: its
+process is looked for where it was on this machine, and otherwise its claim is
+watched for as long as it promised to be heard of. What counts is how long it
+has not changed by the watcher's own clock, so clocks may differ and jump.
+
+A holder that was only paused finds a higher number when it wakes. It must ask
+(`Lease.check`) before it writes anything that others read; between asking and
+writing nothing waits, but nothing forbids either: that gap of microseconds is
+what a plain file system leaves open.
+"""
+
+import json
+import logging
+import os
+import platform
+import re
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+log = logging.getLogger(__name__)
+
+BEAT_SECONDS = 5.0
+EXPIRY_SECONDS = 30.0  # six beats: a busy disk may swallow some
+CANCEL = "cancel"  # a file that asks the holder to stop
+
+_CLAIM = re.compile(r"lease-(\d{6})\.json")
+
+
+class LeaseLost(RuntimeError):
+    """Somebody else has taken the folder over: this process may write nothing there any more."""
+
+
+class RunHeld(Exception):
+    """Another process is training this run."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Holder:
+    """What a claim says of who made it."""
+
+    number: int
+    host: str
+    machine: str  # this start of this machine, and the numbering of its processes
+    pid: int
+    started: str  # tells a process from a later one of the same number
+    expiry_seconds: float
+    beat: int = 0
+    released: bool = False
+
+    @property
+    def is_gone(self) -> bool:
+        """It has said so, or it was a process of this machine that is no more."""
+        return self.released or (self.machine == _machine() and _started(self.pid) != self.started)
+
+
+@dataclass
+class Watch:
+    """Tells which leases have expired, having watched them. One a process."""
+
+    seen: dict[Path, tuple[bytes, float]] = field(default_factory=dict)
+
+    def is_free(self, folder: Path) -> bool:
+        """Whether the folder can be taken; of a holder elsewhere that was cut off, only after some looks."""
+        path = _highest(folder)
+        if path is None:
+            return True
+        text = _read(path)
+        holder = _parsed(text)
+        if holder is not None and holder.is_gone:
+            return True
+        known, since = self.seen.get(path, (None, 0.0))
+        if text != known:
+            self.seen[path] = (text, time.monotonic())
+            return False
+        promised = EXPIRY_SECONDS if holder is None else holder.expiry_seconds
+        return time.monotonic() - since > promised
+
+
+class Lease:
+    """A folder that this process holds, until `release`."""
+
+    def __init__(self, folder: Path, holder: Holder, beat_seconds: float):
+        self.folder, self.number = folder, holder.number
+        self._holder, self._beat_seconds = holder, beat_seconds
+        self._ended, self._cancelled = threading.Event(), threading.Event()
+        self._beats = threading.Thread(target=self._beat, daemon=True)
+        self._beats.start()
+
+    def check(self) -> None:
+        """Raise LeaseLost if this process must not write in the folder any more."""
+        path = _highest(self.folder)
+        if path is None or _number(path) != self.number:
+            raise LeaseLost(
+                f"{self.folder}: another process has taken this over (lease {_number(path) if path else 'removed'}, "
+                f"ours was {self.number}); this one was not heard of for {self._holder.expiry_seconds:g} s and stops"
+            )
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether somebody has asked the holder to stop; noticed at the next beat."""
+        return self._cancelled.is_set()
+
+    def release(self) -> None:
+        """Give the folder up; it may be taken at once."""
+        self._ended.set()
+        self._beats.join()
+        path = _highest(self.folder)
+        if path is not None and _number(path) == self.number:
+            _write(self.folder, replace(self._holder, released=True))
+
+    def _beat(self) -> None:
+        while not self._ended.wait(self._beat_seconds):
+            path = _highest(self.folder)
+            if path is None or _number(path) != self.number:
+                return  # lost; `check` says so where it matters
+            if (self.folder / CANCEL).exists():
+                self._cancelled.set()
+            self._holder = replace(self._holder, beat=self._holder.beat + 1)
+            try:
+                _write(self.folder, self._holder)
+            except OSError as error:  # a full disk; there may be space at the next beat
+                log.warning("%s: this lease could not be renewed (%s)", self.folder, error)
+
+
+def take(
+    folder: Path,
+    watch: Watch | None = None,
+    *,
+    beat_seconds: float = BEAT_SECONDS,
+    expiry_seconds: float = EXPIRY_SECONDS,
+) -> Lease | None:
+    """The folder's lease, or None if somebody has it. watch: what this process has seen of leases before."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if not (watch or Watch()).is_free(folder):
+        return None
+    last = _highest(folder)
+    number = 1 if last is None else _number(last) + 1
+    holder = Holder(
+        number=number,
+        host=platform.node(),
+        machine=_machine(),
+        pid=os.getpid(),
+        started=_started(os.getpid()),
+        expiry_seconds=expiry_seconds,
+    )
+    path = folder / f"lease-{number:06d}.json"
+    try:
+        handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+    except FileExistsError:
+        return None
+    with os.fdopen(handle, "wb") as file:
+        file.write(_text(holder))
+    if _number(_highest(folder)) != number:  # another came and went meanwhile
+        path.unlink()
+        return None
+    for claim in _claims(folder):
+        if _number(claim) < number:
+            claim.unlink(missing_ok=True)
+    return Lease(folder, holder, beat_seconds)
+
+
+def wait_for(folder: Path, *, patience_seconds: float, look_seconds: float = 1.0) -> Lease | None:
+    """`take`, trying again for a while: long enough, a holder that was cut off has expired."""
+    watch, until = Watch(), time.monotonic() + patience_seconds
+    while (lease := take(folder, watch)) is None and time.monotonic() < until:
+        time.sleep(look_seconds)
+    return lease
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[Lease]:
+    """Hold a folder, however long that takes to get."""
+    lease = wait_for(folder, patience_seconds=float("inf"), look_seconds=0.2)
+    try:
+        yield lease
+    finally:
+        lease.release()
+
+
+def holder(folder: Path) -> Holder | None:
+    """Who holds a folder; None if nobody does, or nobody who could be heard of. One look does not tell who expired."""
+    path = _highest(folder)
+    found = None if path is None else _parsed(_read(path))
+    return None if found is None or found.is_gone else found
+
+
+def _claims(folder: Path) -> list[Path]:
+    try:
+        names = os.listdir(folder)
+    except FileNotFoundError:
+        return []
+    return [folder / name for name in names if _CLAIM.fullmatch(name)]
+
+
+def _highest(folder: Path) -> Path | None:
+    return max(_claims(folder), default=None)
+
+
+def _number(path: Path) -> int:
+    return int(_CLAIM.fullmatch(path.name)[1])
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:  # taken over between two looks
+        return b""
+
+
+def _parsed(text: bytes) -> Holder | None:
+    """None for a claim that is being written, or was torn: it stands until it expires."""
+    try:
+        return Holder(**json.loads(text))
+    except (ValueError, TypeError):
+        return None
+
+
+def _text(holder: Holder) -> bytes:
+    return json.dumps(asdict(holder)).encode()
+
+
+def _write(folder: Path, holder: Holder) -> None:
+    path = folder / f"lease-{holder.number:06d}.json"
+    beside = folder / f".lease-{holder.number:06d}.{os.getpid()}"
+    beside.write_bytes(_text(holder))
+    os.replace(beside, path)
+
+
+@cache
+def _machine() -> str:
+    """Two processes with the same answer see each other's numbers."""
+    parts: list[Any] = [platform.node()]
+    try:
+        parts.append(Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip())
+        parts.append(os.stat("/proc/self/ns/pid").st_ino)
+    except OSError:  # not Linux: the name must do
+        pass
+    return "/".join(map(str, parts))
+
+
+def _started(pid: int) -> str:
+    """When a process of this machine began, in its own words; "" if there is none, or only what is left of one."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        if Path("/proc/self/stat").exists():
+            return ""
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return ""
+        except PermissionError:
+            pass
+        return "running"
+    return "" if fields[0] in "ZX" else fields[19]

@@ -1,0 +1,206 @@
+"""Leases: one holder at a time, taken over when it is gone, and never written past."""
+
+import json
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import asdict, replace
+
+import pytest
+
+from scaling import lease
+from scaling.lease import CANCEL, Holder, Watch, held, holder, take, wait_for
+
+QUICK = {"beat_seconds": 0.05, "expiry_seconds": 0.4}
+
+
+def claims(folder):
+    return sorted(path.name for path in folder.glob("lease-*"))
+
+
+def elsewhere(folder, number=1, **changes):
+    """A claim of another machine, which nobody renews."""
+    base = {"number": number, "host": "far", "machine": "far/1", "pid": 1, "started": "1", "expiry_seconds": 0.3}
+    path = folder / f"lease-{number:06d}.json"
+    path.write_text(json.dumps(asdict(Holder(**(base | changes)))))
+    return path
+
+
+def test_one_at_a_time_and_the_next_when_it_is_released(tmp_path):
+    first = take(tmp_path)
+    assert take(tmp_path) is None
+    assert holder(tmp_path).pid == os.getpid()
+    first.release()
+    assert holder(tmp_path) is None
+    second = take(tmp_path)
+    assert second.number == first.number + 1
+    second.release()
+    assert claims(tmp_path) == ["lease-000002.json"]  # what came before is cleared away
+
+
+def _take_and_say(folder, barrier, said):
+    barrier.wait()
+    mine = take(folder)
+    said.put(mine is not None)
+    time.sleep(1.0)
+
+
+def test_of_many_that_want_it_at_once_one_gets_it(tmp_path):
+    fork = multiprocessing.get_context("spawn")
+    for _ in range(2):
+        barrier, said = fork.Barrier(6), fork.Queue()
+        processes = [fork.Process(target=_take_and_say, args=(tmp_path, barrier, said)) for _ in range(6)]
+        for process in processes:
+            process.start()
+        assert sum(said.get() for _ in processes) == 1
+        for process in processes:
+            process.join()  # without a word: the next round finds it gone
+
+
+HOLD = "import sys, time; from pathlib import Path; from scaling.lease import take\n" + (
+    "mine = take(Path(sys.argv[1]), beat_seconds=0.05, expiry_seconds=0.4)\nprint('held', flush=True)\n"
+    "sys.stdin.readline()\nmine.check()\n"
+)
+
+
+@pytest.fixture
+def other(tmp_path):
+    """A process that holds the folder; a line of input makes it ask whether it still does."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(tmp_path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout.readline() == "held\n"
+    yield process
+    process.kill()
+    process.communicate()
+
+
+def test_a_holder_that_was_killed_is_found_gone_at_once_on_its_own_machine(tmp_path, other):
+    assert take(tmp_path) is None
+    other.kill()
+    other.wait()
+    mine = take(tmp_path)
+    assert mine.number == 2
+    mine.release()
+
+
+def test_a_paused_holder_is_taken_over_and_may_not_write_when_it_wakes(tmp_path, other):
+    other.send_signal(signal.SIGSTOP)
+    assert take(tmp_path) is None  # its process is there
+    mine = wait_for(tmp_path, patience_seconds=20, look_seconds=0.05)
+    assert mine.number == 2
+    other.send_signal(signal.SIGCONT)
+    time.sleep(0.3)  # it beats again, and must not disturb
+    _, said = other.communicate("\n")
+    assert "LeaseLost" in said and "lease 2, ours was 1" in said and "not heard of for 0.4 s" in said
+    mine.check()
+    mine.release()
+
+
+def test_a_claim_from_elsewhere_expires_by_the_watchers_clock_and_not_while_it_beats(tmp_path):
+    path, watch = elsewhere(tmp_path), Watch()
+    for beat in range(8):  # 0.8 s, more than twice its expiry
+        path.write_text(path.read_text().replace(f'"beat": {beat}', f'"beat": {beat + 1}'))
+        assert not watch.is_free(tmp_path)
+        time.sleep(0.1)
+    until = time.monotonic() + 5
+    while not watch.is_free(tmp_path):
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    mine = take(tmp_path, watch)
+    assert mine.number == 2
+    mine.release()
+
+
+def test_clocks_that_jump_do_not_matter(tmp_path, monkeypatch):
+    mine = take(tmp_path, **QUICK)
+    monkeypatch.setattr(time, "time", lambda: 0.0)
+    for shift in (-3600, 3600):
+        os.utime(tmp_path / claims(tmp_path)[0], (1e9 + shift, 1e9 + shift))
+        assert take(tmp_path) is None
+        mine.check()
+    mine.release()
+
+
+@pytest.mark.parametrize("length", [0, 1, 20, 100, -1])
+def test_a_torn_claim_stands_until_it_expires(tmp_path, monkeypatch, length):
+    monkeypatch.setattr(lease, "EXPIRY_SECONDS", 0.2)
+    path = elsewhere(tmp_path)
+    path.write_bytes(path.read_bytes()[:length])
+    assert take(tmp_path) is None
+    mine = wait_for(tmp_path, patience_seconds=10, look_seconds=0.05)
+    assert mine.number == 2
+    mine.release()
+
+
+def test_a_late_comer_does_not_take_a_number_that_was_cleared_away(tmp_path, monkeypatch):
+    elsewhere(tmp_path, number=5)
+    stale = tmp_path / "lease-000003.json"
+    real = lease._highest
+    looks = iter([real(tmp_path).with_name("lease-000002.json")])
+    monkeypatch.setattr(lease, "_highest", lambda folder: next(looks, None) or real(folder))
+    watch = Watch()
+    monkeypatch.setattr(watch, "is_free", lambda folder: True)
+    assert take(tmp_path, watch) is None  # it saw 2 long ago, and made 3
+    assert not stale.exists() and claims(tmp_path) == ["lease-000005.json"]
+
+
+def test_a_request_to_cancel_is_noticed_at_a_beat(tmp_path):
+    mine = take(tmp_path, **QUICK)
+    assert not mine.cancelled
+    (tmp_path / CANCEL).touch()
+    until = time.monotonic() + 5
+    while not mine.cancelled:
+        assert time.monotonic() < until
+        time.sleep(0.02)
+    mine.release()
+
+
+def test_a_full_disk_does_not_end_the_holder(tmp_path, monkeypatch, caplog):
+    mine = take(tmp_path, **QUICK)
+
+    def full(folder, claim):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(lease, "_write", full)
+        time.sleep(0.3)
+    assert "could not be renewed" in caplog.text
+    mine.check()
+    mine.release()
+
+
+def test_waiting_gets_the_folder_when_it_becomes_free(tmp_path):
+    first = take(tmp_path)
+    threading.Timer(0.3, first.release).start()
+    with held(tmp_path) as mine:
+        assert mine.number == 2
+    assert holder(tmp_path) is None
+
+
+def test_a_process_of_the_same_number_that_began_later_is_another(tmp_path):
+    mine = take(tmp_path)
+    found = holder(tmp_path)
+    mine.release()
+    path = tmp_path / "lease-000001.json"
+    path.write_text(json.dumps(asdict(replace(found, started="before"))))
+    assert holder(tmp_path) is None and Watch().is_free(tmp_path)
+
+
+def test_ten_thousand_leases_are_told_apart(tmp_path):
+    folders = [tmp_path / f"{number:05d}" for number in range(10_000)]
+    for folder in folders:
+        folder.mkdir()
+        elsewhere(folder, released=True)
+    assert all(holder(folder) is None for folder in folders)
+    watch = Watch()
+    assert all(watch.is_free(folder) for folder in folders)
+    assert not watch.seen
