@@ -24,8 +24,12 @@ def forbidden(*arguments, **options):
 
 
 def files(root):
-    """Every file below `root` but locks, with its time of change."""
-    return {path: path.stat().st_mtime_ns for path in root.rglob("*") if path.is_file() and not path.name.startswith("lease-")}
+    """Every file below `root` but leases, with its time of change."""
+    return {
+        path: path.stat().st_mtime_ns
+        for path in root.rglob("*")
+        if path.is_file() and not path.name.startswith("lease-")
+    }
 
 
 def leftovers(root):

@@ -26,6 +26,7 @@ def test_an_optimum_has_size_tokens_and_loss_with_intervals(capsys, table):
     assert 6 * found["params"]["value"] * found["tokens"]["value"] == pytest.approx(1e21, rel=1e-6)
 
 
+@pytest.mark.slow
 def test_inference_a_data_cap_and_a_given_size_change_the_best_model(capsys, table):
     options = ("--inference-tokens", "1e12", "--unique-tokens", "1e9", "--params", "1e7")
     found = json.loads(shown(capsys, commands.optimum, table, "--flops", "1e21", *options, "--json"))
@@ -39,6 +40,7 @@ def test_inference_a_data_cap_and_a_given_size_change_the_best_model(capsys, tab
     assert "different tokens" in said and "cheaper" in said
 
 
+@pytest.mark.slow
 def test_arms_that_share_exponents_are_compared_in_compute(capsys, tmp_path):
     one, two = runs(), runs(scale=0.9, seed=1)
     both = {name: np.concatenate([one[name], two[name]]) for name in one}

@@ -96,7 +96,7 @@ def test_a_decoder_is_its_equations(cell, vocab):
     np.testing.assert_allclose(jitted(model, params, Inputs(rows)), expected, atol=1e-5)  # float32, states below one
 
 
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", ["lstm", pytest.param("rnn", marks=pytest.mark.slow)])
 def test_a_translator_is_the_paper_s_and_skips_padding_wherever_it_is(cell):
     model = replace(TRANSLATOR, cell=cell)
     params, rows, sources = lively(model), tokens(4, 5), tokens(4, 7, seed=1)
@@ -149,7 +149,7 @@ def test_the_first_target_document_begins_with_the_source():
 
 
 @pytest.mark.parametrize("model", [DECODER, TRANSLATOR], ids=["decoder", "translator"])
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", ["lstm", pytest.param("rnn", marks=pytest.mark.slow)])
 def test_every_parameter_learns(model, cell):
     model = replace(model, cell=cell)
     params, inputs = lively(model), Inputs(tokens(5, 8), source_BS=tokens(5, 8, seed=1))

@@ -26,7 +26,7 @@ def stacked(trees):
     return jax.tree.map(lambda *leaves: jnp.stack([jnp.asarray(leaf) for leaf in leaves]), *trees)
 
 
-@pytest.fixture(scope="module", params=[1, 2], ids=["whole", "microbatches"])
+@pytest.fixture(scope="module", params=[1, pytest.param(2, marks=pytest.mark.slow)], ids=["whole", "microbatches"])
 def both(request):
     """Three models of other seeds, batches and rates after three steps: together, and each alone."""
     microbatches, step = request.param, compiled_many(TASK, "float32", Layout(microbatches=request.param))

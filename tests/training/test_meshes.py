@@ -120,6 +120,7 @@ def test_the_same_seed_on_the_same_mesh_is_the_same_to_the_last_bit():
     assert jax.tree.all(jax.tree.map(lambda a, b: (a == b).all(), first[1], again[1]))
 
 
+@pytest.mark.slow
 def test_visits_that_find_no_slot_on_another_device_are_reported():
     model = replace(DECODER, moe=Experts(experts=4, active=2, capacity=0.25))
     task = Task(model, NextToken(), 0, smoothed=False)

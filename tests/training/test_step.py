@@ -148,7 +148,13 @@ TASKS = {
 }
 
 
-@pytest.fixture(scope="module", params=TASKS)
+QUICK = ("t5", "electra", "experts")  # the others among the slow tests
+
+
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in TASKS],
+)
 def task(request):
     changes, objective = TASKS[request.param]
     return Task(TransformerConfig(**SMALL | changes), objective, specials=70, smoothed=False)

@@ -36,6 +36,7 @@ CASES = {
 }  # fmt: skip
 
 
+@pytest.mark.slow  # it compiles a solver for each
 @pytest.mark.parametrize("name", CASES)
 def test_intervals_hold_the_truth_and_the_laws_own_starts_find_it(recovered, name):
     recovered[name].check()
