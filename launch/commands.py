@@ -77,6 +77,10 @@ class LaunchOptions(WhereOptions):
     workers: int | None = None
     """Worker processes; default: one an accelerator, else one a core."""
     placement: PlacementOptions = PlacementOptions()
+    max_hours: float | None = None
+    """Begin no run that would take the study beyond so many device hours, those already spent included."""
+    max_cost: float | None = None
+    """The same in dollars, at the list price of this machine's devices."""
     dry_run: bool = False
     """Print the plan and stop."""
 
@@ -273,6 +277,7 @@ def _print_meshes(study: Study, options: PlanOptions, hardware: Hardware) -> Non
 
 def _train_all(study: Study, options: LaunchOptions) -> tuple[Study, dict[str, str]]:
     """Prepare the data, check every run before any is trained, write the manifest, train."""
+    from launch.budget import budget_of
     from launch.devices import slots
     from launch.local import launch as launch_local
     from launch.progress import Progress
@@ -282,9 +287,15 @@ def _train_all(study: Study, options: LaunchOptions) -> tuple[Study, dict[str, s
     for run in study.runs:
         layout_of(run, placement, placement.devices)  # raises for one that cannot be placed so
     machine = slots(options.workers, placement.devices)
+    budget = budget_of(
+        max_hours=options.max_hours,
+        max_cost=options.max_cost,
+        dollars_per_hour=HARDWARE[machine[0].hardware].dollars_per_hour,
+        devices=placement.devices,
+    )
     study = replace(_prepared(study, workspace), placement=placement)
     write_plan(study, workspace)
-    return study, launch_local(study, workspace, placement, machine, Progress(console))
+    return study, launch_local(study, workspace, placement, machine, Progress(console), budget)
 
 
 def _train_together(study: Study, options: LaunchOptions) -> Study | None:

@@ -1,9 +1,11 @@
 """What this machine offers to train on, found without importing JAX."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
+
+MEMORY_SHARE = 0.9  # of a GPU that several workers take together; each has programs and a context beside it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,12 +24,13 @@ class Slot:
 def slots(workers: int | None = None, devices: int = 1) -> list[Slot]:
     """One slot for as many NVIDIA GPUs as a run takes, or one for all TPU cores, if JAX can use them; else one a core.
 
-    workers: at most so many slots; on CPU, exactly so many, which share the
-    cores. devices: that a run takes; a CPU slot pretends to have so many.
+    workers: exactly so many slots; on CPU they share the cores, and where
+    they are more than the GPUs have room for, some of them share each GPU and
+    its memory. devices: that a run takes; a CPU slot pretends to have so many.
     """
     gpus = _gpus() if _jax_has_cuda() else []
     if gpus:
-        return _of_gpus(gpus, devices)[:workers]
+        return _shared(_of_gpus(gpus, devices), workers)
     if find_spec("libtpu") and list(Path("/dev").glob("accel*")):
         return [Slot()]
     cores = sorted(usable_cores())
@@ -60,6 +63,16 @@ def _of_gpus(gpus: list[str], devices: int) -> list[Slot]:
     shared = (("XLA_FLAGS", hiding),) if devices > 1 else ()
     groups = [gpus[first : first + devices] for first in range(0, len(gpus) - devices + 1, devices)]
     return [Slot(environment=(("CUDA_VISIBLE_DEVICES", ",".join(group)), *shared)) for group in groups]
+
+
+def _shared(slots: list[Slot], workers: int | None) -> list[Slot]:
+    """So many slots, dealt to the GPUs in turn. Small models leave most of a GPU idle, and JAX takes all its memory."""
+    if workers is None or workers <= len(slots):
+        return slots[:workers]
+    most = -(-workers // len(slots))  # on one GPU
+    share = (("XLA_PYTHON_CLIENT_MEM_FRACTION", f"{MEMORY_SHARE / most:.3f}"),)
+    return [replace(slots[index % len(slots)], environment=slots[index % len(slots)].environment + share)
+            for index in range(workers)]  # fmt: skip
 
 
 def usable_cores() -> set[int]:

@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from launch.budget import Budget, seconds_of
 from launch.devices import Slot
 from launch.pool import Message, Worker, start
 from launch.progress import Progress
@@ -52,16 +53,28 @@ class Sweep:
     watch: Watch = field(default_factory=Watch)
     watched: set[str] = field(default_factory=set)  # runs that were held and no longer are
     smaller: dict[str, Placement] = field(default_factory=dict)  # of runs that ran out of memory
+    budget: Budget | None = None
 
 
 def launch(
-    study: Study, workspace: Workspace, placement: Placement, slots: Sequence[Slot], progress: Progress
+    study: Study,
+    workspace: Workspace,
+    placement: Placement,
+    slots: Sequence[Slot],
+    progress: Progress,
+    budget: Budget | None = None,
 ) -> dict[str, str]:
     """Train whatever of a study has no record yet; returns each run's outcome.
 
-    The study's data must be prepared and its runs checked.
+    The study's data must be prepared and its runs checked. Runs that do not
+    fit into the budget have no outcome.
     """
-    return work_off(begin(study, workspace, placement), slots, progress)
+    sweep = begin(study, workspace, placement)
+    if budget is not None:
+        trained = [existing_record(workspace, run) for run in study.runs]
+        spent = sum(seconds_of(record, budget.devices) for record in trained if record)
+        sweep.budget = replace(budget, seconds_spent=spent)
+    return work_off(sweep, slots, progress)
 
 
 def work_off(sweep: Sweep, slots: Sequence[Slot], progress: Progress) -> dict[str, str]:
@@ -115,6 +128,12 @@ def _work(sweep: Sweep, workers: list[Worker], inbox: "queue.Queue[Message]", pr
     looked = time.monotonic()
     while sweep.left:
         _hand_out(sweep, workers, progress)
+        if sweep.budget is not None and not sweep.held and all(worker.task is None for worker in workers):
+            return progress.note(
+                f"{len(sweep.left)} runs are not begun: the next would exceed the budget of "
+                f"{sweep.budget.device_hours:.3g} device hours (${sweep.budget.dollars:,.2f}), of which "
+                f"{sweep.budget.seconds_spent / 3600:.3g} are spent"
+            )
         try:
             message = inbox.get(timeout=0.5)
         except queue.Empty:
@@ -141,6 +160,9 @@ def _next(sweep: Sweep, worker: Worker, workers: Sequence[Worker], progress: Pro
     busy = [other.last_shape for other in workers if other.task]
     while True:
         waiting = [task for task in ready(sweep.left) if task.run_id not in taken | sweep.held]
+        if sweep.budget is not None:
+            under_way = [other.task for other in workers if other.task]
+            waiting = [task for task in waiting if sweep.budget.fits(task, under_way)]
         task = choose(waiting, worker.last_shape, busy)
         if task is None or not RunDirectory(sweep.workspace.runs / task.run_id).cancel.exists():
             return task
@@ -198,6 +220,9 @@ def _resume(
 def _settled(sweep: Sweep, name: str, status: str, values: dict[str, Any], progress: Progress) -> None:
     sweep.outcomes[name] = status
     task = sweep.left.pop(name)
+    if sweep.budget is not None and (record := existing_record(sweep.workspace, task.run)) is not None:
+        spent = sweep.budget.seconds_spent + seconds_of(record, sweep.budget.devices)
+        sweep.budget = replace(sweep.budget, seconds_spent=spent)
     progress.settled(task, status, values.get("loss"), values.get("message", ""))
 
 

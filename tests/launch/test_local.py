@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import queue
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import pytest
 from rich.console import Console
 
 from launch import local
+from launch.budget import Budget
 from launch.devices import Slot
 from launch.local import begin, launch
 from launch.pool import Message
@@ -170,6 +172,20 @@ def test_a_run_that_is_cancelled_is_left_alone_until_the_next_launch(sweep, work
         RunDirectory(workspace.runs / waiting).cancel.touch()
     local._hand_out(sweep, [Idle(ONE[0], None, None)], told())
     assert sweep.left == {} and set(sweep.outcomes.values()) == {"cancelled"}
+
+
+def test_a_launch_ends_when_nothing_fits_the_budget_any_more(sweep):
+    longest = max(task.seconds for task in sweep.left.values())
+    sweep.budget = Budget(device_hours=0.9 * longest / 3600, dollars_per_hour=2.0)
+    screen, worker = told(), Idle(ONE[0], None, None)
+    local._hand_out(sweep, [worker], screen)
+    assert worker.task is None or worker.task.seconds < longest
+    sweep.budget = Budget(device_hours=1e-9, dollars_per_hour=2.0, seconds_spent=7.2)
+    runs, worker.task = len(sweep.left), None
+    local._work(sweep, [worker], queue.Queue(), screen)
+    assert worker.task is None and len(sweep.left) == runs
+    said = screen._console.file.getvalue()
+    assert f"{runs} runs are not begun" in said and "of which 0.002 are spent" in said
 
 
 def test_launching_drops_requests_to_cancel(prepared, workspace):
