@@ -124,26 +124,33 @@ def test_training_memory_holds_for_other_precisions_and_microbatches(precision, 
     )
 
 
-def within_a_third(model: ModelConfig, layout: Layout) -> None:
+def both(model: ModelConfig, layout: Layout) -> tuple[int, int]:
+    """Bytes that are predicted for one device of a layout, and that XLA allocates."""
     sequences = BATCH // layout.batch_ways // layout.microbatches
     predicted = training_memory(model, sequences=sequences, layout=layout)
-    # Wider than on one device: on a CPU ring attention keeps copies that no formula here has, a quarter in all.
-    assert predicted.total == pytest.approx(allocated(model, NextToken(), layout=layout), rel=0.3)
+    return predicted.total, allocated(model, NextToken(), layout=layout)
+
+
+# Wider than on one device: on a CPU ring attention keeps copies that no formula here has, a quarter in all.
+ON_MESHES = 0.3
 
 
 def test_training_memory_of_one_device_of_four_is_within_a_third_of_what_xla_allocates():
-    within_a_third(TransformerConfig(**SMALLER), Layout(fsdp=2, tensor=2))
+    predicted, found = both(TransformerConfig(**SMALLER), Layout(fsdp=2, tensor=2))
+    assert predicted == pytest.approx(found, rel=ON_MESHES)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("layout", SHARED.values(), ids=SHARED)
 def test_training_memory_on_a_mesh_is_within_a_third_of_what_xla_allocates(layout):
-    within_a_third(replace(DECODER, dim=128, layers=4), layout)
+    predicted, found = both(replace(DECODER, dim=128, layers=4), layout)
+    assert predicted == pytest.approx(found, rel=ON_MESHES)
 
 
 @pytest.mark.slow
 def test_training_memory_of_shared_out_experts_is_within_a_third_of_what_xla_allocates():
-    within_a_third(replace(DECODER, dim=128, layers=2, moe=Experts(experts=8, active=2)), Layout(expert=4))
+    predicted, found = both(replace(DECODER, dim=128, layers=2, moe=Experts(experts=8, active=2)), Layout(expert=4))
+    assert predicted == pytest.approx(found, rel=ON_MESHES)
 
 
 def test_each_axis_divides_what_it_is_said_to_divide():

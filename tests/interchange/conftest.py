@@ -34,7 +34,7 @@ def written(tmp_path: Path) -> Written:
     def write(name: str, fields: dict[str, Any] | None = None, tensors: dict[str, Any] | None = None) -> Path:
         config, kinds = stored(name)
         folder = tmp_path / name
-        folder.mkdir()
+        folder.mkdir(exist_ok=True)
         config |= fields or {}
         weights = kinds["weights"] | (tensors or {})
         (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import jax
 import numpy as np
 import pytest
 
@@ -204,10 +205,13 @@ def test_a_tensor_under_two_names_is_refused(written):
 
 def test_buffers_and_unused_poolers_are_left(written):
     mask = np.ones((1, 1, 16, 16), np.uint8)
-    interchange.read(written("gpt2", tensors={"transformer.h.0.attn.bias": mask}))
+    plain = interchange.read(written("gpt2"))
+    masked = interchange.read(written("gpt2", tensors={"transformer.h.0.attn.bias": mask}))
+    assert jax.tree.all(jax.tree.map(np.array_equal, masked.params, plain.params))
     pooler = {"roberta.pooler.dense.weight": np.ones((16, 16), np.float32)}
     ids = {"roberta.embeddings.position_ids": np.arange(18)[None]}
-    interchange.read(written("roberta", tensors=pooler | ids))
+    plain, pooled = interchange.read(written("roberta")), interchange.read(written("roberta", tensors=pooler | ids))
+    assert jax.tree.all(jax.tree.map(np.array_equal, pooled.params, plain.params))
 
 
 def test_missing_extra_and_misshapen_tensors_are_refused_by_name(written):
