@@ -15,6 +15,7 @@ from scaling.interchange import files
 from scaling.interchange.rules import check_tensors
 from scaling.interchange.theirs import Model, from_theirs, recognise, to_theirs
 from scaling.interchange.tree import flattened, shapes_of
+from scaling.training.seal import damage
 
 OURS = "weights.safetensors"
 
@@ -102,8 +103,13 @@ def _last_params(checkpoints: Path) -> Any:
     if not checkpoints.is_dir():
         raise ValueError(f"{checkpoints} is not there; a run is converted from its last checkpoint")
     with ocp.CheckpointManager(checkpoints.absolute(), options=ocp.CheckpointManagerOptions(read_only=True)) as manager:
-        steps = manager.all_steps()
+        steps = list(manager.all_steps())
+        problems = {}
+        while steps and (problem := damage(checkpoints / str(max(steps)))) is not None:
+            problems[max(steps)] = problem
+            steps.remove(max(steps))
         if not steps:
-            raise ValueError(f"{checkpoints} holds no whole checkpoint; let the run go on until it has written one")
+            found = "".join(f"; {step}: {problem}" for step, problem in problems.items())
+            raise ValueError(f"{checkpoints} holds no whole checkpoint; let the run go on until it writes one{found}")
         found = manager.restore(max(steps), args=ocp.args.Composite(state=ocp.args.StandardRestore()))
     return found["state"]["params"]

@@ -177,6 +177,17 @@ def test_a_run_is_read_from_its_last_checkpoint(run, run_folder, tmp_path):
     assert interchange.write_theirs(model, tmp_path / "theirs") == "llama"
 
 
+def test_a_damaged_checkpoint_is_passed_over_and_named_where_no_other_is_whole(run, run_folder):
+    folder, params = run_folder
+    for step, left in ((2, params["embedding"] + 1), (1, None)):
+        largest = max((folder / "checkpoints" / str(step)).rglob("*"), key=lambda path: path.stat().st_size)
+        largest.write_bytes(largest.read_bytes()[:-1])
+        if left is not None:
+            np.testing.assert_array_equal(interchange.read(folder).params["embedding"], left)
+    with pytest.raises(ValueError, match=r"holds no whole checkpoint; .*; 2: .* bytes, but .*; 1: .* bytes, but"):
+        interchange.read(folder)
+
+
 def test_a_run_without_a_checkpoint_or_without_a_transformer_is_refused(run, run_folder):
     folder, _ = run_folder
     for step in (1, 2):
