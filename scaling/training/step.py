@@ -3,11 +3,10 @@
 Whatever is not a shape (rates, decay, betas, clipping, the seed) is an
 argument, so all runs of one shape share one executable.
 
-Letters: B sequences, A microbatches.
+Letters: B sequences, K targets of one.
 """
 
 import math
-from collections.abc import Callable
 from functools import cache, partial
 from typing import Any, NamedTuple
 
@@ -18,21 +17,21 @@ from jax import Array
 from jax.sharding import Mesh, PartitionSpec
 
 from scaling.config import ModelConfig, Precision, RunConfig
-from scaling.config.precision import eight_bits, type_of
+from scaling.config.precision import eight_bits
 from scaling.models.families import Params
 from scaling.models.parametrisation import (
     epsilon_multipliers,
     learning_rate_multipliers,
     weight_decay_multipliers,
 )
-from scaling.parallel.collectives import all_sequences, total
+from scaling.parallel.collectives import all_sequences
 from scaling.parallel.context import whole
 from scaling.parallel.dims import ACTIVATIONS
 from scaling.parallel.layout import ALONE, Layout
 from scaling.parallel.mesh import shardings
-from scaling.parallel.pipeline import in_parts
-from scaling.parallel.tables import axes_of, spec, specs_of
+from scaling.parallel.tables import spec, specs_of
 from scaling.parallel.weights import gathered, staged
+from scaling.training.gradients import cast, gradients, norm
 from scaling.training.losses import Knowledge, Task, Tokens, init, losses
 from scaling.training.policy import NormMean, no_norms, take_or_skip
 
@@ -70,15 +69,6 @@ class Metrics(NamedTuple):
     auxiliary: Array  # what is learned beside the loss
     dropped: Array  # share of the visits to experts that found no slot
     skipped: Array | bool = False  # whether the update was not taken: parameters and moments are as before
-
-
-class Sums(NamedTuple):
-    """Over the loss-bearing targets of a batch, or of parts of it."""
-
-    nats: Array
-    bearing: Array
-    auxiliary: Array
-    dropped: Array
 
 
 def hyper(run: RunConfig, lr: float) -> Hyper:
@@ -145,7 +135,7 @@ def compiled_evaluate(task: Task, precision: Precision, layout: Layout = ALONE, 
     def evaluate(params: Params, tokens: Tokens, knowledge: Knowledge) -> tuple[Array, Array]:
         if layout.zero < 3:
             params = gathered(params, layout)
-        found = losses(task, _cast(params, precision), tokens, knowledge, layout, eight_bits(precision))
+        found = losses(task, cast(params, precision), tokens, knowledge, layout, eight_bits(precision))
         nats_BK, weights_BK = found.nats_BK, found.weights_BK
         if found.is_part:
             nats_BK, weights_BK = whole(nats_BK, layout), whole(weights_BK, layout)
@@ -184,106 +174,22 @@ def train_step(
 
     On a mesh this is what each device does, with its part of all arrays.
     """
-    grads, sums = _gradients(task, precision, layout, state.params, tokens, knowledge, numbers.label_smoothing)
+    grads, sums = gradients(task, precision, layout, state.params, tokens, knowledge, numbers.label_smoothing)
     bearing = jnp.maximum(sums.bearing, 1.0)  # where every word is longer than the mask allows, none bears loss
     grads = jax.tree.map(lambda grad: grad / bearing, grads)
-    norm = _norm(grads, layout)
+    grad_norm = norm(grads, layout)
     metrics = Metrics(
         loss=sums.nats / bearing,
-        grad_norm=norm,
+        grad_norm=grad_norm,
         bearing=sums.bearing,
         auxiliary=sums.auxiliary / bearing,
         dropped=sums.dropped / bearing,
     )
-    grads = jax.tree.map(lambda grad: jnp.where(norm < numbers.clip, grad, grad / norm * numbers.clip), grads)
+    grads = jax.tree.map(lambda grad: jnp.where(grad_norm < numbers.clip, grad, grad / grad_norm * numbers.clip), grads)
     updates, moments = optimizer(task.model, numbers).update(grads, state.optimizer, state.params)
     after = TrainState(optax.apply_updates(state.params, updates), moments, state.norms)
     state, skipped = take_or_skip(state, after, metrics.grad_norm, numbers.spike_factor)
     return state, metrics._replace(skipped=skipped)
-
-
-def _gradients(
-    task: Task,
-    precision: Precision,
-    layout: Layout,
-    params: Params,
-    tokens: Tokens,
-    knowledge: Knowledge,
-    smoothing: Array | float,
-) -> tuple[Params, Sums]:
-    """Gradient of the summed loss, and the sums, over equal microbatches and over all devices, in float32.
-
-    Sums, and not means: parts may differ in how many targets bear loss.
-    """
-
-    def summed(params: Params, part: Tokens) -> tuple[Array, Sums]:
-        found = losses(task, _cast(params, precision), part, knowledge, layout, eight_bits(precision))
-        nats, bearing = jnp.sum(found.nats_BK), jnp.sum(found.weights_BK)
-        learned = nats + found.auxiliary * jax.lax.stop_gradient(bearing)
-        if task.smoothed:
-            learned = learned + smoothing * found.smoothing
-        # Means of a part, weighted by its targets, become sums like the rest.
-        sums = Sums(nats, bearing, found.auxiliary * bearing, found.dropped * bearing)
-        # What several devices compute alike counts once.
-        return learned / found.copies, jax.tree.map(lambda x: x / found.copies, sums)
-
-    gradient = jax.grad(summed, has_aux=True)
-    whole, back = (params, lambda grads: grads) if layout.zero == 3 else _gathered_once(params, layout)
-    if layout.microbatches == 1 or layout.pipe > 1:
-        grads, sums = gradient(whole, tokens)
-        grads = back(grads)
-    else:
-        each = (lambda params, part: _first(back, gradient(params, part))) if layout.zero == 2 else gradient
-        grads, sums = _accumulated(each, whole, jax.tree.map(partial(in_parts, layout=layout), tokens))
-        grads = grads if layout.zero == 2 else back(grads)
-    return _over_devices(grads, layout), jax.tree.map(lambda x: total(x, layout.axes, layout), sums)
-
-
-def _gathered_once(params: Params, layout: Layout) -> tuple[Params, Callable]:
-    """Parameters made whole before any microbatch, and the way back of their gradients."""
-    whole, back = jax.vjp(lambda params: gathered(params, layout), params)
-    return whole, lambda grads: back(grads)[0]
-
-
-def _first(function: Callable, pair: tuple[Any, Any]) -> tuple[Any, Any]:
-    return function(pair[0]), pair[1]
-
-
-def _accumulated(gradient: Callable, params: Params, parts_A: Tokens) -> tuple[Params, Sums]:
-    def add(total: Any, part: Tokens) -> tuple[Any, None]:
-        return jax.tree.map(jnp.add, total, gradient(params, part)), None
-
-    first = jax.tree.map(lambda x: x[0], parts_A)
-    zero = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(gradient, params, first))
-    return jax.lax.scan(add, zero, parts_A)[0]
-
-
-def _over_devices(grads: Params, layout: Layout) -> Params:
-    """Gradients summed over the devices that hold the same parameters."""
-    if not layout.axes:
-        return grads
-
-    def over(partition: PartitionSpec, grad: Array) -> Array:
-        return total(grad, tuple(axis for axis in layout.axes if axis not in axes_of(partition)), layout)
-
-    return jax.tree.map(over, specs_of(grads, layout), grads)
-
-
-def _norm(grads: Params, layout: Layout) -> Array:
-    """Global norm of gradients of which each device holds its parts."""
-    if not layout.axes:
-        return optax.tree.norm(grads)
-
-    def squared(partition: PartitionSpec, grad: Array) -> Array:
-        return jnp.sum(jnp.square(grad)) * layout.ways(*axes_of(partition)) / layout.devices
-
-    parts = jax.tree.leaves(jax.tree.map(squared, specs_of(grads, layout), grads))
-    return jnp.sqrt(total(sum(parts), layout.axes, layout))
-
-
-def _cast(params: Params, precision: Precision) -> Params:
-    """Parameters in the precision of the compute; norms and the loss return to float32 on their own."""
-    return jax.tree.map(lambda p: p.astype(type_of(precision)), params)
 
 
 def _multiplied(multipliers: Any) -> optax.GradientTransformation:
