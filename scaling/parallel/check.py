@@ -231,7 +231,7 @@ def _temporary(run: RunConfig, layout: Layout, alone: int) -> int:
 
     All devices share the activations evenly. A gradient is as large as the
     parameters at hand; fsdp makes them whole, and holds its own part of
-    gradients besides; tensor makes experts whole, and their gradients. A
+    gradients besides, with zero 1 the whole sum over microbatches; tensor makes experts whole, and their gradients. A
     circular pipeline chooses between two repeats' weights, and makes copies.
     """
     if not _has_shapes(run):
@@ -249,7 +249,7 @@ def _temporary(run: RunConfig, layout: Layout, alone: int) -> int:
         (alone - size) // layout.devices
         + whole
         + copies
-        + (shard if layout.fsdp > 1 else 0)
+        + (0 if layout.fsdp == 1 else whole if layout.zero == 1 and layout.microbatches > 1 else shard)
         + experts
         + _ends(run, layout)
     )
