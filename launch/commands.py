@@ -29,9 +29,10 @@ from scaling.config import (
 from scaling.hardware import HARDWARE, Hardware
 from scaling.models.published import published
 from scaling.parallel.layout import layout_of
-from scaling.plan import Cell, Study, pin, price, round_tokens
+from scaling.plan import Cell, Study, pin, price
 from scaling.plan_file import write_plan
 from scaling.roofline import GRID_KG_CO2_PER_KWH
+from scaling.sweeps import round_tokens
 from scaling.workspace import Workspace
 
 console = Console()
@@ -209,7 +210,7 @@ def status(arguments: list[str]) -> None:
     pinned = _pinned(study, options.workspace)
     if pinned is None:
         raise ValueError(
-            f"the data of study {study.name!r} are not prepared yet; start with: scaling launch {study.name}"
+            f"the data of study {study.name!r} are not prepared yet; start with: scaling launch {arguments[0]}"
         )
     found = states(pinned, options.workspace)
     if options.json:

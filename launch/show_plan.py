@@ -9,7 +9,7 @@ from rich.table import Table
 
 from scaling.config import run_id
 from scaling.counts import Params, params
-from scaling.plan import Cell, Plan
+from scaling.plan import Cell, Dropped, Plan
 from scaling.roofline import Prediction
 
 SUMMED = ("flops", "hours", "energy_kwh", "dollars", "kg_co2")
@@ -50,6 +50,7 @@ def print_plan(plan: Plan, console: Console, *, all_runs: bool) -> None:
         highlight=False,
         soft_wrap=True,
     )
+    _print_dropped(plan.study.dropped, console, every=all_runs)
     unfit = sum(not prediction.fits for _, prediction in pairs)
     if unfit:
         console.print(
@@ -77,8 +78,19 @@ def to_json(plan: Plan) -> dict[str, Any]:
         "study": plan.study.name,
         "hardware": asdict(plan.hardware),
         "runs": runs,
+        "dropped": [asdict(row) for row in plan.study.dropped],
         "total": {name: plan.total(name) for name in SUMMED},
     }
+
+
+def _print_dropped(dropped: tuple[Dropped, ...], console: Console, *, every: bool) -> None:
+    """How many rows of its sweeps a study leaves out, and, for every run, why."""
+    if not dropped:
+        return
+    rows = "1 row" if len(dropped) == 1 else f"{len(dropped)} rows"
+    console.print(f"dropped: {rows}" + ("" if every else "; --runs says why"), highlight=False)
+    for row in dropped if every else ():
+        console.print(f"  {row.row}: {row.reason}", highlight=False, markup=False, soft_wrap=True)
 
 
 def _by_model(pairs: list[tuple[Cell, Prediction]]) -> list[list[tuple[Cell, Prediction]]]:
