@@ -18,6 +18,7 @@ from scaling.config import (
     NextToken,
     ObjectiveConfig,
     OptimConfig,
+    Placement,
     Precision,
     RunConfig,
     ScheduleConfig,
@@ -69,6 +70,8 @@ class PlanOptions(WhereOptions):
     """Of the grid; the default is the world's mean in 2023."""
     runs: bool = False
     """List every run, not only every model."""
+    diff: bool = False
+    """Compare with the study's last launch below --root: which runs are added, kept and orphaned."""
     json: bool = False
     """Print one JSON object."""
 
@@ -257,10 +260,23 @@ def _print_plan(study: Study, options: PlanOptions) -> None:
     if options.fit_mesh:
         return _print_meshes(study, options, hardware)
     placement = options.placement.over(study.placement)
+    if options.diff:
+        return _print_difference(study, options, hardware, placement)
     priced = price(study, hardware, devices=options.devices, placement=placement, kg_co2_per_kwh=options.kg_co2_per_kwh)
     if options.json:
         return print(json.dumps(to_json(priced)))
     print_plan(priced, console, all_runs=options.runs)
+
+
+def _print_difference(study: Study, options: PlanOptions, hardware: Hardware, placement: Placement) -> None:
+    from launch import plan_diff
+
+    study, entries, notes = plan_diff.launched(study, options.workspace)
+    priced = price(study, hardware, devices=options.devices, placement=placement, kg_co2_per_kwh=options.kg_co2_per_kwh)
+    found = plan_diff.difference(priced, entries, options.workspace, notes)
+    if options.json:
+        return print(json.dumps(plan_diff.to_json(found)))
+    plan_diff.print_difference(found, priced, console, every=options.runs)
 
 
 def _print_meshes(study: Study, options: PlanOptions, hardware: Hardware) -> None:
