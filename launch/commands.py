@@ -169,7 +169,7 @@ def launch(arguments: list[str]) -> None:
     options, study = study_of("launch", LaunchOptions, arguments)
     if options.dry_run:
         return _dry_run(study, options)
-    study, outcomes = _train_all(study, options)
+    study, outcomes = _train_rungs(study, options, lambda: study_of("launch", LaunchOptions, arguments)[1])
     finished = sum(status == "finished" for status in outcomes.values())
     console.print(f"{finished} of {len(outcomes)} runs finished")
     write_report_of(study.name, FitOptions(root=options.root))
@@ -286,6 +286,15 @@ def _print_meshes(study: Study, options: PlanOptions, hardware: Hardware) -> Non
     if options.json:
         return print(json.dumps(to_json(found, hardware, options.devices)))
     print_fits(found, hardware, options.devices, console)
+
+
+def _train_rungs(study: Study, options: LaunchOptions, again: Callable[[], Study]) -> tuple[Study, dict[str, str]]:
+    """Train a study, and what it grows by when that is done: one that halves decides a rung by the rung before."""
+    trained, outcomes = _train_all(study, options)
+    while len((more := again()).cells) > len(trained.cells):
+        console.print(f"{len(more.cells) - len(trained.cells)} more runs are decided by the losses of those trained")
+        trained, outcomes = _train_all(more, options)
+    return trained, outcomes
 
 
 def _train_all(study: Study, options: LaunchOptions) -> tuple[Study, dict[str, str]]:

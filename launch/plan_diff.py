@@ -146,8 +146,8 @@ def _changed(study: Study, entries: dict[str, Entry]) -> dict[str, tuple[list[An
     after = _values(to_dict(run) for run in study.runs)
     found = {}
     for path in dict.fromkeys((*before, *after)):
-        gone, new = (list(one.get(path, {})) for one in (before, after))
-        gone, new = [value for value in gone if value not in new], [value for value in new if value not in gone]
+        old, now = before.get(path, {}), after.get(path, {})
+        gone, new = [value for value in old if value not in now], [value for value in now if value not in old]
         if gone or new:
             found[path] = (gone, new)
     return found

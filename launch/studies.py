@@ -15,8 +15,10 @@ from typing import Annotated, Any
 import tyro
 
 import experiments
+from launch.trained import trained
 from scaling.plan import Study
 from scaling.sweeps.study_file import read
+from scaling.workspace import Workspace
 
 TOML = ".toml"  # a name that ends so is the path of a study's file
 
@@ -72,8 +74,8 @@ def parse(name: str, options: type, arguments: list[str], prog: str) -> tuple[An
 
 def _parse_file(path: Path, options: type, arguments: list[str], prog: str) -> tuple[Any, Study]:
     """A command's own options, and the study that a TOML file describes: it has no other options."""
-    study = read(path)
-    return tyro.cli(options, args=arguments, prog=f"{prog} {path}", description=study.question), study
+    parsed = tyro.cli(options, args=arguments, prog=f"{prog} {path}", description=f"The study that {path} describes.")
+    return parsed, read(path, trained(Workspace(root=getattr(parsed, "root", Path()))))
 
 
 def _make(study: Callable[..., Study], values: dict[str, Any], file: str) -> Study:

@@ -56,10 +56,9 @@ class Study:
     def __post_init__(self) -> None:
         self._take_sweep()
         if not self.cells:
-            raise ValueError(
-                f"study {self.name!r} plans no runs: give it at least one budget and one size"
-                + (f"; {len(self.dropped)} rows were dropped, the first: {self.dropped[0]}" if self.dropped else "")
-            )
+            first = next(iter(self.dropped), None)
+            why = f"; {len(self.dropped)} rows were dropped, the first, {first.row}: {first.reason}" if first else ""
+            raise ValueError(f"study {self.name!r} plans no runs: give it at least one budget and one size{why}")
         known: dict[Key, RunConfig] = {}
         for run in self.runs:
             other = known.setdefault(_key(run), run)

@@ -17,6 +17,8 @@ MIN_STEPS = 20  # a shorter run is all warm-up and cooldown
 
 def round_tokens(tokens: float, batch_tokens: int) -> int:
     """The nearest whole number of steps, at least one, in tokens."""
+    if batch_tokens < 1:
+        raise ValueError(f"round_tokens: a step of {batch_tokens} tokens; give a positive batch")
     return max(1, round(tokens / batch_tokens)) * batch_tokens
 
 

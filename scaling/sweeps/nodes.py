@@ -4,12 +4,13 @@ import json
 import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass, fields, is_dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NoReturn, get_args, get_type_hints
 
 from scaling.sweeps.lines import Path as Keys
 from scaling.sweeps.lines import lines_of
-from scaling.sweeps.rows import nearest
+from scaling.sweeps.rows import there_are
 
 
 class FileError(ValueError):
@@ -47,7 +48,7 @@ class Node:
             self.fail(f"{self.value!r} is no table; write name = value pairs in braces")
         for name in self.value if known is not None else ():
             if name not in (names := list(known)):
-                self[name].fail(f"no such name; there are: {', '.join(names)}{nearest(name, names)}")
+                self[name].fail(f"no such name; {there_are(name, names)}")
         missing = [name for name in required if name not in self.value]
         if missing:
             self.fail(f"{missing[0]} is missing")
@@ -56,7 +57,7 @@ class Node:
     def items(self) -> list["Node"]:
         """Its elements; there is at least one."""
         if not isinstance(self.value, list) or not self.value:
-            self.fail(f"{self.value!r} is no list of values; write them in brackets")
+            self.fail(f"{self.value!r} is no list; write its values in brackets, and a table's name in two: [[sweep]]")
         return [self[place] for place in range(len(self.value))]
 
     def read(self, kind: Any) -> Any:
@@ -135,5 +136,9 @@ def _config_of(kind: Any, value: Any) -> type | None:
 
 
 def _nearest_word(error: dict[str, Any]) -> str:
-    words = error.get("ctx", {}).get("expected", "") if error["type"] == "literal_error" else ""
-    return nearest(str(error["input"]), words.replace(" or ", ", ").replace("'", "").split(", ")) if words else ""
+    """Of a word that is none of those allowed, the one that was probably meant."""
+    if error["type"] != "literal_error":
+        return ""
+    words = error["ctx"]["expected"].replace(" or ", ", ").replace("'", "").split(", ")
+    found = get_close_matches(str(error["input"]), words, n=1)
+    return f"; did you mean {found[0]!r}?" if found else ""

@@ -17,6 +17,7 @@ from scaling.plan import Cell, Dropped
 Changes = tuple[tuple[str, Any], ...]  # dotted path of a field, and its value
 Trunks = Mapping[tuple[str, DataConfig], RunConfig]  # by id and data: before data are prepared, ids do not tell them
 
+MANY = 20  # names: more are not listed where one of them is near
 SHARED = ("tokens", "schedule", "trunk")  # what a trunk and its branches agree on
 
 
@@ -144,16 +145,19 @@ def changed(config: Any, changes: Changes) -> Any:
 def field_of(config: Any, name: str) -> Any:
     """The value of a field. Raises ValueError for a name that no field has."""
     known = [f.name for f in fields(config)] if is_dataclass(config) else []
+    if not known:
+        raise ValueError(f"no field {name!r} in {config!r}, which has none; give the whole of it instead")
     if name not in known:
-        kind = type(config).__name__
-        raise ValueError(f"no field {name!r} in {kind}; it has {', '.join(known) or 'none'}{nearest(name, known)}")
+        raise ValueError(f"no field {name!r} in {type(config).__name__}; {there_are(name, known)}")
     return getattr(config, name)
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
-    """A question that ends an error: the known name that was probably meant, or nothing."""
-    found = get_close_matches(name, list(known), n=1)
-    return f"; did you mean {found[0]!r}?" if found else ""
+def there_are(name: str, known: Iterable[str]) -> str:
+    """What ends an error about a name: the names there are, and the one that was probably meant; of many only that."""
+    known = list(known)
+    found = get_close_matches(name, known, n=1)
+    listed = f"it has {', '.join(known)}" if len(known) <= MANY or not found else ""
+    return "; ".join([*([listed] if listed else []), *([f"did you mean {found[0]!r}?"] if found else [])])
 
 
 def _cell(row: Row, trunks: Trunks) -> Cell | ValueError:

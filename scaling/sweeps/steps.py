@@ -4,14 +4,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, get_type_hints
 
-from scaling.config import RunConfig, lengths
+from scaling.config import DataConfig, RunConfig, lengths
 from scaling.config.fields import frozen, strict
 from scaling.counts import params, train_flops
 from scaling.sizes import Ladder
 from scaling.sizes import models as ladder_models
 from scaling.sweeps import algebra, budgets, halving, search
 from scaling.sweeps.nodes import FileError, Node
-from scaling.sweeps.rows import Row, Sweep, field_of
+from scaling.sweeps.rows import Row, Sweep, field_of, sweep_of
 
 ROUNDED = ("tokens", "schedule.warmup_tokens")  # derived, they are rounded to whole steps
 
@@ -25,11 +25,22 @@ MEASURES: dict[str, Callable[[RunConfig], float]] = {
 
 
 @dataclass(frozen=True)
+class Trained:
+    """What `successive_halving` goes by."""
+
+    losses: Mapping[str, float | None]  # by run id; None for a run that diverged
+    prepared: Callable[[DataConfig], DataConfig]  # data with their content, as far as they are prepared: ids hold it
+
+
+NOTHING = Trained(losses={}, prepared=lambda data: data)
+
+
+@dataclass(frozen=True)
 class Known:
-    """What steps may look up: the run that all begin with, and the losses of runs trained so far, by run id."""
+    """What steps may look up: the run that all begin with, and what is trained."""
 
     base: RunConfig
-    losses: Mapping[str, float | None]
+    trained: Trained
 
 
 def follow(sweep: Sweep, steps: Node, known: Known) -> Sweep:
@@ -252,7 +263,8 @@ def _searched(given: Node, known: Known) -> tuple[dict[str, search.Range], int, 
     ranges = {}
     for path, entry in asked["ranges"].table().items():
         kind = _kind_of(entry, known.base, path)
-        ranges[path] = replace(entry.read(search.Range), whole=kind is int)
+        found = entry.read(search.Range)
+        ranges[path] = replace(found, whole=found.whole or kind is int)
     return ranges, asked["count"].read(int), asked["seed"].read(int) if "seed" in asked else 0
 
 
@@ -265,7 +277,12 @@ class Halvings:
 
 
 def _successive_halving(sweep: Sweep, given: Node, known: Known) -> Sweep:
-    return halving.decided(halving.successive_halving(sweep, **vars(given.read(Halvings))), known.losses)
+    rungs = halving.successive_halving(sweep, **vars(given.read(Halvings)))
+    candidates = [
+        replace(cell, run=replace(cell.run, data=known.trained.prepared(cell.run.data))) for cell in rungs.candidates
+    ]
+    prepared = replace(sweep_of(candidates), dropped=sweep.dropped)
+    return halving.decided(replace(rungs, candidates=prepared), known.trained.losses)
 
 
 def _axes(given: Node, known: Known) -> dict[str, list[Any]]:

@@ -1,7 +1,6 @@
 """A study from a TOML file: a base run, steps that make a sweep of it, and the words of a study."""
 
 import re
-from collections.abc import Mapping
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -12,16 +11,16 @@ from scaling.plan import Study
 from scaling.sweeps.budgets import round_tokens
 from scaling.sweeps.nodes import FileError, Node, load
 from scaling.sweeps.rows import Sweep, sweep_of
-from scaling.sweeps.steps import Known, follow
+from scaling.sweeps.steps import NOTHING, Known, Trained, follow
 
 WORDS = ("question", "published", "shows", "cannot_show")
 
 
-def read(path: Path, losses: Mapping[str, float | None] | None = None) -> Study:
+def read(path: Path, trained: Trained = NOTHING) -> Study:
     """The study that a file describes; nothing in it is executed.
 
-    losses: of runs trained so far, by run id, for `successive_halving`. Raises
-    FileError, with the line, for what is misspelt, missing or of a wrong type.
+    trained: what `successive_halving` goes by. Raises FileError, with the line,
+    for what is misspelt, missing or of a wrong type.
     """
     file = load(path)
     known = ("name", *WORDS, "forecast_flops", "base", "placement", "sweep")
@@ -29,7 +28,7 @@ def read(path: Path, losses: Mapping[str, float | None] | None = None) -> Study:
     base = _base(parts["base"])
     sweep = sweep_of(base)
     if "sweep" in parts:
-        sweep = follow(sweep, parts["sweep"], Known(base, losses or {}))
+        sweep = follow(sweep, parts["sweep"], Known(base, trained))
     words = {word: parts[word].read(str) if word in parts else "" for word in WORDS}
     placement = parts["placement"].read(Placement) if "placement" in parts else Placement()
     try:
@@ -56,7 +55,7 @@ def _base(given: Node) -> RunConfig:
         data = replace(data, specials=max(data.specials, found.specials))
         model = model if own_vocab else replace(model, vocab=data.total_vocab)
         batch = read.get("batch", RunConfig.batch)
-        tokens = round_tokens(parts["tokens"].read(float), batch * found.text)
+        tokens = round_tokens(parts["tokens"].read(float), max(1, batch * found.text))
         return RunConfig(**{**read, "data": data, "model": model, "tokens": tokens})
     except FileError:
         raise
