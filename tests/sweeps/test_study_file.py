@@ -225,7 +225,7 @@ def test_a_halving_goes_on_with_the_losses_that_are_known(study, base):
         (BASE.replace("1e5", '"many"'), "line 3: base.tokens: Input should be a valid number .found 'many'"),
         (BASE.replace("vocab = 300", "vocab = 3"), "line 6: base.data: DataConfig.vocab=3"),
         (BASE.replace("batch = 4", "batch = 0"), "line 2: base: .*"),
-        (f"name = 'a/b'\n{BASE}", "part of file names"),
+        (f"name = 'a/b'\n{BASE}", "a study's name is part of file names"),
         (f"{BASE}[placement]\ntensors = 2", r"line 9: placement.tensors: .*did you mean 'tensor'\?"),
         (f"{BASE}[sweep]\nseeds = 2", r"line 8: sweep: .* is no list; .* \[\[sweep\]\]"),
     ],
@@ -238,7 +238,7 @@ def test_what_is_wrong_in_a_file_is_told_with_its_line(study, text, said):
 @pytest.mark.parametrize(
     ("step", "said"),
     [
-        ("gird = { seed = [1] }", r"sweep 1.gird: no such name; .*did you mean 'grid'\?"),
+        ("gird = { seed = [1] }", r"gird: no such name; .*did you mean 'grid'\?"),
         ("grid = { seed = [1] }\nseeds = 2", "is no step; give one of grid"),
         ('grid = { "model.dimm" = [1] }', r"no field 'dimm' in TransformerConfig; did you mean 'dim'\?"),
         ('grid = { "model.moe.experts" = [1] }', "no field 'experts' in None, which has none; give the whole"),
