@@ -26,10 +26,11 @@ from launch.status import states
 from scaling.config import DataConfig, Placement, RunConfig, TransformerConfig, run_id
 from scaling.hardware import HARDWARE
 from scaling.outcome import record_of
-from scaling.plan import Study, branches, chain, price
+from scaling.plan import Study, price
 from scaling.provenance import provenance
 from scaling.record import Heldout, RunDirectory, Tokens, write_config, write_record
 from scaling.sizes import models
+from scaling.sweeps import branches, chain
 from scaling.workspace import Workspace
 
 HORIZONS = 9  # of each trunk: ten runs together

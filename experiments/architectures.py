@@ -14,8 +14,9 @@ from scaling.config import (
     lengths,
 )
 from scaling.counts import flops_per_token
-from scaling.plan import Cell, Study, branches, chain, round_tokens
+from scaling.plan import Cell, Study
 from scaling.sizes import peak_lr
+from scaling.sweeps import branches, chain, round_tokens
 
 
 def study(

@@ -1,8 +1,9 @@
 """Chinchilla's question: does the compute-optimal model grow as fast as its data?"""
 
 from scaling.config import DataConfig, OptimConfig, Precision, RunConfig, TransformerConfig
-from scaling.plan import Study, chain, isoflop, repeated
+from scaling.plan import Study
 from scaling.sizes import Ladder, models, peak_lr
+from scaling.sweeps import chain, isoflop, repeated
 
 
 def study(

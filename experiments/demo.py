@@ -1,8 +1,9 @@
 """How should a small budget be split between parameters and tokens? Minutes on a laptop."""
 
 from scaling.config import DataConfig, OptimConfig, RunConfig, TransformerConfig
-from scaling.plan import Study, chain, isoflop, repeated
+from scaling.plan import Study
 from scaling.sizes import models, peak_lr
+from scaling.sweeps import chain, isoflop, repeated
 
 BATCH = 4  # sequences; small, so that the smallest budget still buys a hundred steps
 CONTEXT = 64

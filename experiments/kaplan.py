@@ -4,8 +4,9 @@ from collections.abc import Iterator
 
 from scaling.config import DataConfig, OptimConfig, Precision, RunConfig, TransformerConfig
 from scaling.counts import train_flops
-from scaling.plan import Cell, Study, branches, chain, round_tokens
+from scaling.plan import Cell, Study
 from scaling.sizes import Ladder, models, peak_lr
+from scaling.sweeps import branches, chain, round_tokens
 
 
 def study(

@@ -11,8 +11,9 @@ from scaling.config import (
     ScheduleConfig,
 )
 from scaling.counts import params, train_flops
-from scaling.plan import WARMUP_FRACTION, Cell, Study, chain, round_tokens
+from scaling.plan import Cell, Study
 from scaling.sizes import Ladder, models, peak_lr
+from scaling.sweeps import WARMUP_FRACTION, chain, round_tokens
 
 
 def study(

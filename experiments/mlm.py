@@ -13,8 +13,9 @@ from scaling.config import (
     TransformerConfig,
     lengths,
 )
-from scaling.plan import Cell, Study, chain, isoflop, repeated
+from scaling.plan import Study
 from scaling.sizes import Ladder, models, peak_lr
+from scaling.sweeps import Sweep, arm, chain, isoflop, repeated
 
 
 def study(
@@ -56,9 +57,9 @@ def study(
     decoders = models(sizes, data.total_vocab, longest)
     encoders = [replace(model, architecture="encoder") for model in decoders]
 
-    def arm(
+    def cells_of(
         name: str, ladder: list[TransformerConfig], objective: ObjectiveConfig, rate: float, ratio: float
-    ) -> list[Cell]:
+    ) -> Sweep:
         def run_of(model: TransformerConfig) -> RunConfig:
             return RunConfig(
                 model=model,
@@ -71,7 +72,7 @@ def study(
             )
 
         cells = isoflop(run_of, ladder, budgets, sizes_per_budget=sizes_per_budget, tokens_per_param=ratio)
-        return [replace(cell, arm=name) for cell in chain(cells, repeated(cells, range(1, seeds)))]
+        return arm(chain(cells, repeated(cells, range(1, seeds))), name)
 
     return Study(
         name="mlm",
@@ -85,7 +86,7 @@ def study(
         "models learn little more than how frequent each token is.",
         forecast_flops=10 * max(budgets, default=0.0),
         cells=chain(
-            arm("decoder, next token", decoders, causal, lr, tokens_per_param),
-            arm("encoder, masked", encoders, masked, masked_lr, masked_tokens_per_param),
+            cells_of("decoder, next token", decoders, causal, lr, tokens_per_param),
+            cells_of("encoder, masked", encoders, masked, masked_lr, masked_tokens_per_param),
         ),
     )

@@ -4,8 +4,9 @@ from dataclasses import replace
 
 from scaling.config import DataConfig, Experts, OptimConfig, Precision, RunConfig, ScheduleConfig, TransformerConfig
 from scaling.counts import flops_per_token, params
-from scaling.plan import WARMUP_FRACTION, Cell, Study, chain, round_tokens
+from scaling.plan import Cell, Study
 from scaling.sizes import Ladder, models, peak_lr
+from scaling.sweeps import WARMUP_FRACTION, chain, round_tokens
 
 
 def study(

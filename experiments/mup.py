@@ -13,8 +13,9 @@ from scaling.config import (
 )
 from scaling.coordinates import wider
 from scaling.counts import train_flops
-from scaling.plan import Cell, Study, chain, round_tokens
+from scaling.plan import Cell, Study
 from scaling.sizes import HEAD_DIM
+from scaling.sweeps import chain, round_tokens
 
 LEAST_RANGE = 8  # widest over narrowest: over less, an optimum that moves can hide between two rates
 

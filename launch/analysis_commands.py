@@ -297,7 +297,8 @@ def _pair(option: str, text: str) -> tuple[str, str]:
 def source_of(command: str, options: type, arguments: list[str]) -> tuple[str | Path, Any]:
     """A study's name or a table's path, and the options."""
     first = arguments[0] if arguments else ""
-    if first and not first.startswith("-") and (Path(first).exists() or _looks_like_a_path(first)):
+    is_table = Path(first).exists() or _looks_like_a_path(first)
+    if first and not first.startswith("-") and is_table and not first.endswith(studies.TOML):
         if not Path(first).exists():
             raise ValueError(f"{first}: no such file or folder; studies are {', '.join(studies.names())}")
         return Path(first), tyro.cli(options, args=arguments[1:], prog=f"scaling {command} TABLE")

@@ -18,6 +18,7 @@ from scaling.config import (
     NextToken,
     ObjectiveConfig,
     OptimConfig,
+    Placement,
     Precision,
     RunConfig,
     ScheduleConfig,
@@ -29,9 +30,10 @@ from scaling.config import (
 from scaling.hardware import HARDWARE, Hardware
 from scaling.models.published import published
 from scaling.parallel.layout import layout_of
-from scaling.plan import Cell, Study, pin, price, round_tokens
+from scaling.plan import Cell, Study, pin, price
 from scaling.plan_file import write_plan
 from scaling.roofline import GRID_KG_CO2_PER_KWH
+from scaling.sweeps import round_tokens
 from scaling.workspace import Workspace
 
 console = Console()
@@ -68,6 +70,8 @@ class PlanOptions(WhereOptions):
     """Of the grid; the default is the world's mean in 2023."""
     runs: bool = False
     """List every run, not only every model."""
+    diff: bool = False
+    """Compare with the study's last launch below --root: which runs are added, kept and orphaned."""
     json: bool = False
     """Print one JSON object."""
 
@@ -169,7 +173,7 @@ def launch(arguments: list[str]) -> None:
     options, study = study_of("launch", LaunchOptions, arguments)
     if options.dry_run:
         return _dry_run(study, options)
-    study, outcomes = _train_all(study, options)
+    study, outcomes = _train_rungs(study, options, lambda: study_of("launch", LaunchOptions, arguments)[1])
     finished = sum(status == "finished" for status in outcomes.values())
     console.print(f"{finished} of {len(outcomes)} runs finished")
     write_report_of(study.name, FitOptions(root=options.root))
@@ -213,7 +217,7 @@ def status(arguments: list[str]) -> None:
     pinned = _pinned(study, options.workspace)
     if pinned is None:
         raise ValueError(
-            f"the data of study {study.name!r} are not prepared yet; start with: scaling launch {study.name}"
+            f"the data of study {study.name!r} are not prepared yet; start with: scaling launch {arguments[0]}"
         )
     found = states(pinned, options.workspace)
     if options.json:
@@ -260,10 +264,23 @@ def _print_plan(study: Study, options: PlanOptions) -> None:
     if options.fit_mesh:
         return _print_meshes(study, options, hardware)
     placement = options.placement.over(study.placement)
+    if options.diff:
+        return _print_difference(study, options, hardware, placement)
     priced = price(study, hardware, devices=options.devices, placement=placement, kg_co2_per_kwh=options.kg_co2_per_kwh)
     if options.json:
         return print(json.dumps(to_json(priced)))
     print_plan(priced, console, all_runs=options.runs)
+
+
+def _print_difference(study: Study, options: PlanOptions, hardware: Hardware, placement: Placement) -> None:
+    from launch import plan_diff
+
+    study, entries, notes = plan_diff.launched(study, options.workspace)
+    priced = price(study, hardware, devices=options.devices, placement=placement, kg_co2_per_kwh=options.kg_co2_per_kwh)
+    found = plan_diff.difference(priced, entries, options.workspace, notes)
+    if options.json:
+        return print(json.dumps(plan_diff.to_json(found)))
+    plan_diff.print_difference(found, priced, console, every=options.runs)
 
 
 def _print_meshes(study: Study, options: PlanOptions, hardware: Hardware) -> None:
@@ -273,6 +290,15 @@ def _print_meshes(study: Study, options: PlanOptions, hardware: Hardware) -> Non
     if options.json:
         return print(json.dumps(to_json(found, hardware, options.devices)))
     print_fits(found, hardware, options.devices, console)
+
+
+def _train_rungs(study: Study, options: LaunchOptions, again: Callable[[], Study]) -> tuple[Study, dict[str, str]]:
+    """Train a study, and what it grows by when that is done: one that halves decides a rung by the rung before."""
+    trained, outcomes = _train_all(study, options)
+    while len((more := again()).cells) > len(trained.cells):
+        console.print(f"{len(more.cells) - len(trained.cells)} more runs are decided by the losses of those trained")
+        trained, outcomes = _train_all(more, options)
+    return trained, outcomes
 
 
 def _train_all(study: Study, options: LaunchOptions) -> tuple[Study, dict[str, str]]:

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from scaling.config import run_id
 from scaling.counts import Params, params
-from scaling.plan import Cell, Plan
+from scaling.plan import Cell, Dropped, Plan
 from scaling.roofline import Prediction
 
 SUMMED = ("flops", "hours", "energy_kwh", "dollars", "kg_co2")
@@ -39,7 +39,7 @@ def print_plan(plan: Plan, console: Console, *, all_runs: bool) -> None:
     total = {name: plan.total(name) for name in SUMMED}
     hardware = plan.hardware
     console.print(
-        f"\ntotal: {len(pairs)} runs, {total['flops']:.3g} FLOPs, {_hours(total['hours'])} of {hardware.name}, "
+        f"\ntotal: {len(pairs)} runs, {total['flops']:.3g} FLOPs, {hours(total['hours'])} of {hardware.name}, "
         f"{total['energy_kwh']:.3g} kWh, ${total['dollars']:.4g}, {total['kg_co2']:.3g} kg CO2",
         highlight=False,
         soft_wrap=True,
@@ -50,6 +50,7 @@ def print_plan(plan: Plan, console: Console, *, all_runs: bool) -> None:
         highlight=False,
         soft_wrap=True,
     )
+    _print_dropped(plan.study.dropped, console, every=all_runs)
     unfit = sum(not prediction.fits for _, prediction in pairs)
     if unfit:
         console.print(
@@ -77,8 +78,19 @@ def to_json(plan: Plan) -> dict[str, Any]:
         "study": plan.study.name,
         "hardware": asdict(plan.hardware),
         "runs": runs,
+        "dropped": [asdict(row) for row in plan.study.dropped],
         "total": {name: plan.total(name) for name in SUMMED},
     }
+
+
+def _print_dropped(dropped: tuple[Dropped, ...], console: Console, *, every: bool) -> None:
+    """How many rows of its sweeps a study leaves out, and, for every run, why."""
+    if not dropped:
+        return
+    rows = "1 row" if len(dropped) == 1 else f"{len(dropped)} rows"
+    console.print(f"dropped: {rows}" + ("" if every else "; --runs says why"), highlight=False)
+    for row in dropped if every else ():
+        console.print(f"  {row.row}: {row.reason}", highlight=False, markup=False, soft_wrap=True)
 
 
 def _by_model(pairs: list[tuple[Cell, Prediction]]) -> list[list[tuple[Cell, Prediction]]]:
@@ -104,7 +116,7 @@ def _row(group: list[tuple[Cell, Prediction]], all_runs: bool) -> list[str]:
         si(tokens[0]) if tokens[0] == tokens[-1] else f"{si(tokens[0])} to {si(tokens[-1])}",
         f"{total['flops']:.2e}",
         f"{max(prediction.memory_bytes for prediction in predictions) / 1e9:.3g} GB",
-        _hours(total["hours"]),
+        hours(total["hours"]),
         f"{total['dollars']:.2g}" if total["dollars"] < 100 else f"{total['dollars']:,.0f}",
         f"{total['kg_co2']:.2g}" if total["kg_co2"] < 100 else f"{total['kg_co2']:,.0f}",
     ]
@@ -153,7 +165,7 @@ def si(number: float) -> str:
     return f"{number:.3g}"
 
 
-def _hours(hours: float) -> str:
+def hours(hours: float) -> str:
     if hours < 1 / 60:
         return f"{hours * 3600:.0f} s"
     return f"{hours * 60:.0f} min" if hours < 1 else f"{hours:,.1f} h"

@@ -4,8 +4,10 @@ import dataclasses
 import hashlib
 import importlib
 import inspect
+import os
 import pkgutil
 import re
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,19 +15,33 @@ from typing import Annotated, Any
 import tyro
 
 import experiments
+from launch.trained import trained
 from scaling.plan import Study
+from scaling.sweeps.study_file import read
+from scaling.workspace import Workspace
+
+TOML = ".toml"  # a name that ends so is the path of a study's file
 
 
 def names() -> list[str]:
-    """Every file in experiments/ is a study."""
+    """Every Python file in experiments/ is a study."""
     return sorted(module.name for module in pkgutil.iter_modules(experiments.__path__))
 
 
 def find(name: str) -> Callable[..., Study]:
-    """The `study` function of experiments/<name>.py."""
+    """The `study` function of experiments/<name>.py. Raises ValueError for a file that cannot be imported."""
     if name not in names():
-        raise ValueError(f"no study {name!r}; there are: {', '.join(names())}")
-    return importlib.import_module(f"experiments.{name}").study
+        raise ValueError(
+            f"no study {name!r}; there are: {', '.join(names())}; a study of your own is a path that ends in {TOML}"
+        )
+    file = _file(name)
+    try:
+        module = importlib.import_module(f"experiments.{name}")
+    except Exception as error:
+        raise ValueError(f"{_place(error, file)}: cannot be imported: {_cause(error)}") from error
+    if not callable(getattr(module, "study", None)):
+        raise ValueError(f"{file}: has no function study(...) that returns a Study")
+    return module.study
 
 
 def summary(name: str) -> str:
@@ -37,8 +53,10 @@ def summary(name: str) -> str:
 
 def parse(name: str, options: type, arguments: list[str], prog: str) -> tuple[Any, Study]:
     """A command's own options and the study, both from one command line."""
-    study = find(name)
-    parameters = _parameters(study)
+    if name.endswith(TOML):
+        return _parse_file(Path(name), options, arguments, prog)
+    study, file = find(name), _file(name)
+    parameters = _parameters(study, file)
     required = any(f.default is f.default_factory is dataclasses.MISSING for f in dataclasses.fields(options))
     own = dataclasses.field() if required else dataclasses.field(default_factory=options)
     both = dataclasses.make_dataclass(
@@ -50,8 +68,46 @@ def parse(name: str, options: type, arguments: list[str], prog: str) -> tuple[An
     )
     parsed = tyro.cli(both, args=arguments, prog=f"{prog} {name}", description=inspect.getdoc(study).partition("\n")[0])
     values = {field.name: getattr(parsed.study, field.name) for field in dataclasses.fields(parameters)}
-    made = study(**values)
+    made = _make(study, values, file)
     return parsed.command, dataclasses.replace(made, name=_variant(made.name, values, parameters()))
+
+
+def _parse_file(path: Path, options: type, arguments: list[str], prog: str) -> tuple[Any, Study]:
+    """A command's own options, and the study that a TOML file describes: it has no other options."""
+    parsed = tyro.cli(options, args=arguments, prog=f"{prog} {path}", description=f"The study that {path} describes.")
+    return parsed, read(path, trained(Workspace(root=getattr(parsed, "root", Path()))))
+
+
+def _make(study: Callable[..., Study], values: dict[str, Any], file: str) -> Study:
+    """What the study's function returns. Raises ValueError for whatever it raises, and where it is no Study."""
+    try:
+        made = study(**values)
+    except Exception as error:
+        place = file if isinstance(error, ValueError) else _place(error, file)
+        raise ValueError(f"{place}: {_cause(error)}") from error
+    if not isinstance(made, Study):
+        raise ValueError(f"{file}: study() returned {type(made).__name__}, not a Study")
+    return made
+
+
+def _file(name: str) -> str:
+    """As a person would type it: below the current folder where it lies there."""
+    path = Path(importlib.util.find_spec(f"experiments.{name}").origin)
+    return os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)
+
+
+def _place(error: Exception, file: str) -> str:
+    """The file, and the line of it from which the error came."""
+    if isinstance(error, SyntaxError) and error.filename and os.path.samefile(error.filename, file):
+        return f"{file}, line {error.lineno}"
+    path = str(Path(file).resolve())
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == path]
+    return f"{file}, line {lines[-1]}" if lines else file
+
+
+def _cause(error: Exception) -> str:
+    """ValueErrors are written for the user; of others the kind says most."""
+    return str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
 
 
 def _variant(name: str, values: dict[str, Any], defaults: Any) -> str:
@@ -60,8 +116,11 @@ def _variant(name: str, values: dict[str, Any], defaults: Any) -> str:
     return f"{name}-{hashlib.sha256(repr(sorted(changed.items())).encode()).hexdigest()[:6]}" if changed else name
 
 
-def _parameters(study: Callable[..., Study]) -> type:
+def _parameters(study: Callable[..., Study], file: str) -> type:
     """The keyword parameters of a study as a dataclass, with the docstring's `name: meaning` lines as help."""
+    for parameter in inspect.signature(study).parameters.values():
+        if inspect.Parameter.empty in (parameter.annotation, parameter.default):
+            raise ValueError(f"{file}: study(): {parameter.name!r} needs a type and a default, for it is an option")
     help_of = dict(re.findall(r"^\s*(\w+): (.+)$", inspect.getdoc(study) or "", flags=re.MULTILINE))
     fields = [
         (

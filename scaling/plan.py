@@ -1,24 +1,24 @@
 """A study as a value: a question, and the runs that answer it.
 
-Sweeps are tuples of `Cell`s built by plain functions. A cell's run may follow
-a trunk, another cell's run that it shares its path with; the launcher trains
-trunks first, and a trunk's tokens are paid for once.
+`scaling.sweeps` makes its cells. A cell's run may follow a trunk, another
+cell's run that it shares its path with; the launcher trains trunks first, and
+a trunk's tokens are paid for once.
 """
 
-import itertools
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass, replace
-from typing import Any, Literal
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any, Literal
 
-from scaling.config import DataConfig, ModelConfig, Placement, RunConfig, Trunk, run_id, to_dict
-from scaling.counts import flops_per_token, params
+from scaling.config import DataConfig, Placement, RunConfig, Source, run_id, to_dict
 from scaling.hardware import Hardware
 from scaling.parallel.layout import layout_of
 from scaling.roofline import GRID_KG_CO2_PER_KWH, Prediction, predict
 
-WARMUP_FRACTION = 0.02  # of the horizon; of the shortest one, for runs that share a trunk
-MIN_STEPS = 20  # a shorter run is all warm-up and cooldown
+if TYPE_CHECKING:
+    from scaling.sweeps import Sweep
+
+Key = tuple[str, Source | None]  # of a run: its id, and, until its data are prepared, where they come from
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +32,14 @@ class Cell:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Dropped:
+    """A row that a sweep left out, and why."""
+
+    row: str  # what would have been run
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Study:
     """A question, the runs that answer it, and what an answer may claim."""
 
@@ -41,19 +49,38 @@ class Study:
     shows: str  # what these runs can show
     cannot_show: str  # and what they cannot
     forecast_flops: float  # the larger budget to speak about
-    cells: tuple[Cell, ...]
+    cells: "tuple[Cell, ...] | Sweep"  # of a sweep, the cells are kept here, and what it dropped below
     placement: Placement = Placement()  # where and how its runs are trained, unless the command line says otherwise
+    dropped: tuple[Dropped, ...] = ()  # rows that its sweeps left out
 
     def __post_init__(self) -> None:
+        self._take_sweep()
         if not self.cells:
-            raise ValueError(f"study {self.name!r} plans no runs: give it at least one budget and one size")
-        known = {run_id(cell.run) for cell in self.cells}
+            first = next(iter(self.dropped), None)
+            why = f"; {len(self.dropped)} rows were dropped, the first, {first.row}: {first.reason}" if first else ""
+            raise ValueError(f"study {self.name!r} plans no runs: give it at least one budget and one size{why}")
+        known: dict[Key, RunConfig] = {}
         for run in self.runs:
-            if run.trunk and run.trunk.run_id not in known:
+            other = known.setdefault(_key(run), run)
+            if other != run:
+                raise ValueError(f"study {self.name!r}: {_alike(other, run)}")
+        for run in self.runs:
+            if run.trunk and _trunk_key(run) not in known:
                 raise ValueError(
                     f"study {self.name!r}: run {run_id(run)} follows trunk {run.trunk.run_id}, "
                     "which is not among its cells; add the trunk's cell"
                 )
+
+    def _take_sweep(self) -> None:
+        """A sweep given as cells is told apart into what it keeps and what it dropped."""
+        if isinstance(self.cells, tuple):
+            return
+        if not hasattr(self.cells, "kept"):
+            raise ValueError(
+                f"study {self.name!r}: cells is a {type(self.cells).__name__}; give a tuple of Cell, or a sweep"
+            )
+        object.__setattr__(self, "dropped", (*self.dropped, *self.cells.dropped, *self.cells.named_twice))
+        object.__setattr__(self, "cells", self.cells.kept)
 
     @property
     def runs(self) -> tuple[RunConfig, ...]:
@@ -99,138 +126,18 @@ def price(
     return Plan(study=study, hardware=hardware, predictions=predictions)
 
 
-def vary(config: Any, path: str, value: Any) -> Any:
-    """The config with one field, named by a dotted path, replaced."""
-    head, _, rest = path.partition(".")
-    known = [f.name for f in fields(config)] if is_dataclass(config) else []
-    if head not in known:
-        raise ValueError(f"no field {head!r} in {type(config).__name__}; it has {', '.join(known) or 'none'}")
-    return replace(config, **{head: vary(getattr(config, head), rest, value) if rest else value})
-
-
-def grid(base: RunConfig, axes: Mapping[str, Sequence[Any]]) -> tuple[Cell, ...]:
-    """Every combination of the values of the axes, the last axis fastest."""
-    return tuple(_varied(base, axes, values) for values in itertools.product(*axes.values()))
-
-
-def zipped(base: RunConfig, axes: Mapping[str, Sequence[Any]]) -> tuple[Cell, ...]:
-    """The axes' values taken together, position by position: paired parameters."""
-    lengths = {path: len(values) for path, values in axes.items()}
-    if len(set(lengths.values())) > 1:
-        raise ValueError(f"zipped axes differ in length: {lengths}; give each as many values")
-    return tuple(_varied(base, axes, values) for values in zip(*axes.values(), strict=True))
-
-
-def chain(*sweeps: Iterable[Cell]) -> tuple[Cell, ...]:
-    """Sweeps one after another; a run that several name is planned once."""
-    return tuple({run_id(cell.run): cell for cell in reversed(list(itertools.chain(*sweeps)))}.values())[::-1]
-
-
-def round_tokens(tokens: float, batch_tokens: int) -> int:
-    """The nearest whole number of steps, at least one, in tokens."""
-    return max(1, round(tokens / batch_tokens)) * batch_tokens
-
-
-def branches(run: RunConfig, horizons: Sequence[int], warmup_fraction: float = WARMUP_FRACTION) -> tuple[Cell, ...]:
-    """One constant-rate trunk and a cooldown branch from it for every horizon (WSD).
-
-    run: its tokens, schedule and trunk are replaced. horizons: tokens, the
-    trunk's part included. Warm-up is shared by all branches, so it is a
-    fraction of the shortest. The trunk ends where the longest branch leaves it.
-    """
-    if not horizons:
-        raise ValueError("branches: no horizons; give at least one number of tokens")
-    step = run.batch_tokens
-    warmup = round_tokens(warmup_fraction * min(horizons), step)
-    schedule = replace(run.schedule, kind="wsd", warmup_tokens=warmup)
-    leave = {tokens: _decay_start(tokens, schedule.decay_fraction, step) for tokens in horizons}
-    constant = replace(schedule, kind="constant", final_share=0.0)
-    trunk = replace(run, tokens=max(leave.values()), schedule=constant, trunk=None)
-    trunk_id = run_id(trunk)
-    cooled = (
-        replace(run, tokens=tokens, schedule=schedule, trunk=Trunk(run_id=trunk_id, tokens=leave[tokens]))
-        for tokens in horizons
-    )
-    return (Cell(run=trunk, role="trunk"), *(Cell(run=branch) for branch in cooled))
-
-
-def isoflop(
-    run_of: Callable[[ModelConfig], RunConfig],
-    models: Sequence[ModelConfig],
-    budgets: Sequence[float],
-    *,
-    sizes_per_budget: int = 5,
-    tokens_per_param: float = 20.0,
-    warmup_fraction: float = WARMUP_FRACTION,
-) -> tuple[Cell, ...]:
-    """For each budget, models of several sizes trained on it, all branches of one trunk a size.
-
-    run_of: the run of a model; its tokens are replaced. Of `models`, each
-    budget takes the `sizes_per_budget` neighbours whose middle lies nearest
-    to the expected optimum `tokens_per_param` (total parameters). FLOPs are
-    counted from the matrix products, attention and head included.
-    """
-    horizons: dict[ModelConfig, dict[int, float]] = {}
-    for budget in sorted(budgets):
-        affordable = _affordable(run_of, models, budget, sizes_per_budget)
-        for model in _window(run_of, affordable, budget, sizes_per_budget, tokens_per_param):
-            tokens = _tokens_bought(run_of(model), budget)
-            horizons.setdefault(model, {})[tokens] = budget
-    return chain(
-        *(
-            _with_budgets(branches(run_of(model), list(of_model), warmup_fraction), of_model)
-            for model, of_model in horizons.items()
-        )
-    )
-
-
-def repeated(
-    cells: Iterable[Cell], seeds: Iterable[int], *, count: int = 2, warmup_fraction: float = WARMUP_FRACTION
-) -> tuple[Cell, ...]:
-    """The cheapest cells of an isoFLOP sweep's middle size again, on other seeds: what noise looks like.
-
-    The size is the middle one of the smallest budget; `count` of its cells,
-    the shortest, are repeated, with the same warm-up, from a trunk for each seed.
-    """
-    points = [cell for cell in cells if cell.role == "cell"]
-    if not points:
-        return ()
-    smallest = [cell for cell in points if cell.budget == min(point.budget for point in points)]
-    middle = sorted(smallest, key=lambda cell: params(cell.run.model).total)[len(smallest) // 2].run
-    mates = sorted((cell for cell in points if cell.run.model == middle.model), key=lambda cell: cell.run.tokens)
-    budgets = {cell.run.tokens: cell.budget for cell in mates[:count]}
-    return chain(
-        *(
-            _with_budgets(branches(replace(middle, seed=seed), list(budgets), warmup_fraction), budgets)
-            for seed in seeds
-        )
-    )
-
-
-def ladder(
-    run_of: Callable[[ModelConfig], RunConfig], models: Sequence[ModelConfig], tokens_per_param: Sequence[float]
-) -> tuple[Cell, ...]:
-    """Every model trained at every ratio of tokens to total parameters, each from scratch."""
-    cells = []
-    for model, ratio in itertools.product(models, tokens_per_param):
-        run = run_of(model)
-        tokens = round_tokens(ratio * params(model).total, run.batch_tokens)
-        cells.append(Cell(run=replace(run, tokens=tokens)))
-    return chain(cells)
-
-
 def pin(study: Study, pinned: Callable[[DataConfig], DataConfig]) -> Study:
     """The study on prepared data: `pinned` gives each data set its content hash.
 
     The content is part of a run's identity, so trunks are renamed with it.
     """
     data = {config: pinned(config) for config in study.datasets}
-    renamed: dict[str, str] = {}
+    renamed: dict[Key, str] = {}
     cells: list[Cell] = []
     for cell in trunks_first(study.cells):
-        trunk = cell.run.trunk and replace(cell.run.trunk, run_id=renamed[cell.run.trunk.run_id])
+        trunk = cell.run.trunk and replace(cell.run.trunk, run_id=renamed[_trunk_key(cell.run)])
         run = replace(cell.run, data=data[cell.run.data], trunk=trunk)
-        renamed[run_id(cell.run)] = run_id(run)
+        renamed[_key(cell.run)] = run_id(run)
         cells.append(replace(cell, run=run))
     return replace(study, cells=tuple(cells))
 
@@ -238,13 +145,13 @@ def pin(study: Study, pinned: Callable[[DataConfig], DataConfig]) -> Study:
 def trunks_first(cells: Iterable[Cell]) -> list[Cell]:
     """The cells in an order in which every trunk precedes its branches."""
     cells = list(cells)
-    by_id = {run_id(cell.run): cell for cell in cells}
-    ordered: dict[str, Cell] = {}
+    by_key = {_key(cell.run): cell for cell in cells}
+    ordered: dict[Key, Cell] = {}
 
     def visit(cell: Cell) -> None:
-        if cell.run.trunk and cell.run.trunk.run_id not in ordered:
-            visit(by_id[cell.run.trunk.run_id])
-        ordered.setdefault(run_id(cell.run), cell)
+        if cell.run.trunk and _trunk_key(cell.run) not in ordered:
+            visit(by_key[_trunk_key(cell.run)])
+        ordered.setdefault(_key(cell.run), cell)
 
     for cell in cells:
         visit(cell)
@@ -278,49 +185,21 @@ def starts(study: Study) -> dict[str, tuple[int, ...]]:
     return {name: tuple(sorted(tokens)) for name, tokens in found.items()}
 
 
-def _varied(base: RunConfig, axes: Iterable[str], values: Iterable[Any]) -> Cell:
-    for path, value in zip(axes, values, strict=True):
-        base = vary(base, path, value)
-    return Cell(run=base)
+def _key(run: RunConfig) -> Key:
+    """Tells runs apart that an id does not yet: it holds what the data are only when they are prepared."""
+    return run_id(run), None if run.data.content else run.data.source
 
 
-def _decay_start(tokens: int, fraction: float, step: int) -> int:
-    """Where a cooldown over the last `fraction` begins, in tokens, on a step; at least one step before the end."""
-    steps = tokens // step
-    return max(1, steps - max(1, round(fraction * steps))) * step
+def _trunk_key(run: RunConfig) -> Key:
+    """The key of the run that a run follows; both read the same data."""
+    return run.trunk.run_id, _key(run)[1]
 
 
-def _tokens_bought(run: RunConfig, budget: float) -> int:
-    return round_tokens(budget / flops_per_token(run.model, run.objective).exact, run.batch_tokens)
-
-
-def _affordable(
-    run_of: Callable[[ModelConfig], RunConfig], models: Sequence[ModelConfig], budget: float, count: int
-) -> list[ModelConfig]:
-    """The models that a budget trains for at least MIN_STEPS, smallest first; raise if they are fewer than `count`."""
-    runs = {model: run_of(model) for model in sorted(models, key=lambda model: params(model).total)}
-    steps = {model: _tokens_bought(run, budget) // run.batch_tokens for model, run in runs.items()}
-    found = [model for model in runs if steps[model] >= MIN_STEPS]
-    if len(found) < count:
-        smallest = next(iter(runs), None)
-        bought = f"; the smallest, of {params(smallest).total:,} parameters, gets {steps[smallest]}" if smallest else ""
-        raise ValueError(
-            f"budget {budget:.3g} FLOPs: {len(found)} of {len(runs)} sizes get at least {MIN_STEPS} steps, but an "
-            f"isoFLOP curve takes {count}{bought}. Raise the budget, shrink the batch, or add smaller sizes"
-        )
-    return found
-
-
-def _window(
-    run_of: Callable[[ModelConfig], RunConfig], models: Sequence[ModelConfig], budget: float, count: int, ratio: float
-) -> Sequence[ModelConfig]:
-    """Of models in order of size, the `count` neighbours whose middle is nearest to `ratio` tokens a parameter."""
-    bought = [budget / flops_per_token(model, run_of(model).objective).exact for model in models]
-    off = [math.log(tokens / params(model).total / ratio) for model, tokens in zip(models, bought, strict=True)]
-    starts = range(len(models) - count + 1)
-    best = min(starts, key=lambda start: abs(off[start] + off[start + count - 1]))
-    return models[best : best + count]
-
-
-def _with_budgets(cells: Iterable[Cell], budgets: Mapping[int, float]) -> list[Cell]:
-    return [cell if cell.role == "trunk" else replace(cell, budget=budgets[cell.run.tokens]) for cell in cells]
+def _alike(one: RunConfig, other: RunConfig) -> str:
+    """What sets two configs of one id apart: fields that say where the data lie, not what is learned."""
+    differ = [
+        f"data.{f.name} is {getattr(one.data, f.name)!r} in one and {getattr(other.data, f.name)!r} in the other"
+        for f in fields(one.data)
+        if getattr(one.data, f.name) != getattr(other.data, f.name)
+    ]
+    return f"two different configs have the id {run_id(one)}: {' and '.join(differ)}; what is learned is the same"

@@ -1,122 +1,18 @@
 from dataclasses import replace
 
-import numpy as np
 import pytest
 
-from scaling.config import run_id
+from scaling.config import Source, run_id
 from scaling.counts import flops_per_token
 from scaling.hardware import HARDWARE
-from scaling.plan import (
-    Cell,
-    Study,
-    branches,
-    chain,
-    grid,
-    isoflop,
-    ladder,
-    manifest,
-    pin,
-    price,
-    repeated,
-    round_tokens,
-    trunks_first,
-    vary,
-    zipped,
-)
+from scaling.plan import Cell, Study, manifest, pin, price, trunks_first
+from scaling.sweeps import branches, chain, grid, valid
 
 
 def study_of(cells):
     return Study(
         name="s", question="?", published="p", shows="a", cannot_show="b", forecast_flops=1e12, cells=tuple(cells)
     )
-
-
-@pytest.fixture
-def models(model):
-    return [replace(model, dim=dim) for dim in (8, 16, 24, 32, 48, 64)]
-
-
-@pytest.fixture
-def run_of(run):
-    return lambda model: replace(run, model=model)
-
-
-def test_a_grid_is_every_combination_the_last_axis_fastest(run):
-    cells = grid(run, {"optim.lr": [0.1, 0.2], "seed": [0, 1, 2]})
-    assert [(cell.run.optim.lr, cell.run.seed) for cell in cells] == [
-        (0.1, 0), (0.1, 1), (0.1, 2), (0.2, 0), (0.2, 1), (0.2, 2),
-    ]  # fmt: skip
-
-
-def test_zipped_axes_go_together(run):
-    cells = zipped(run, {"optim.lr": [0.1, 0.2], "seed": [3, 4]})
-    assert [(cell.run.optim.lr, cell.run.seed) for cell in cells] == [(0.1, 3), (0.2, 4)]
-
-
-def test_zipped_axes_of_different_length_are_refused(run):
-    with pytest.raises(ValueError, match="zipped axes differ in length"):
-        zipped(run, {"optim.lr": [0.1], "seed": [3, 4]})
-
-
-def test_a_misspelt_axis_is_refused_with_the_fields_there_are(run):
-    with pytest.raises(ValueError, match="no field 'lrr' in OptimConfig; it has lr, beta1"):
-        vary(run, "optim.lrr", 1.0)
-
-
-def test_chained_sweeps_plan_a_common_run_once_and_keep_their_order(run):
-    first, second = grid(run, {"seed": [0, 1]}), grid(run, {"seed": [1, 2]})
-    assert [cell.run.seed for cell in chain(first, second)] == [0, 1, 2]
-
-
-def test_branches_share_one_trunk_that_ends_where_the_longest_leaves_it(run):
-    step = run.batch_tokens
-    trunk, short, long = branches(run, [100 * step, 1000 * step], warmup_fraction=0.05)
-    assert trunk.role == "trunk"
-    assert trunk.run.schedule.kind == "constant"
-    assert trunk.run.tokens == long.run.trunk.tokens == 800 * step
-    assert short.run.trunk.tokens == 80 * step
-    assert {cell.run.trunk.run_id for cell in (short, long)} == {run_id(trunk.run)}
-    assert {cell.run.schedule.warmup_tokens for cell in (trunk, short, long)} == {5 * step}
-
-
-def test_an_isoflop_cell_spends_its_budget_within_half_a_step(run_of, models):
-    budgets = (2e9, 1e10)
-    cells = [cell for cell in isoflop(run_of, models, budgets, sizes_per_budget=4) if cell.role == "cell"]
-    assert sorted(cell.budget for cell in cells) == [2e9] * 4 + [1e10] * 4
-    for cell in cells:
-        per_token = flops_per_token(cell.run.model).exact
-        assert abs(cell.run.tokens * per_token - cell.budget) <= per_token * cell.run.batch_tokens / 2
-
-
-def test_larger_budgets_take_larger_models(run_of, models):
-    cells = [cell for cell in isoflop(run_of, models, (2e9, 1e11), sizes_per_budget=4) if cell.role == "cell"]
-    means = {budget: np.mean([c.run.model.dim for c in cells if c.budget == budget]) for budget in (2e9, 1e11)}
-    assert means[2e9] < means[1e11]
-
-
-def test_a_budget_that_no_size_can_meet_is_refused_before_anything_runs(run_of, models):
-    with pytest.raises(ValueError, match=r"budget 1e\+03 FLOPs: 0 of 6 sizes get at least 20 steps.*Raise the budget"):
-        isoflop(run_of, models, (1e3,), sizes_per_budget=4)
-
-
-def test_repeated_cells_are_the_same_runs_on_other_seeds(run_of, models):
-    cells = isoflop(run_of, models, (2e9, 1e10, 5e10), sizes_per_budget=4)
-    again = [cell for cell in repeated(cells, [7]) if cell.role == "cell"]
-    originals = {replace(cell.run, trunk=None): cell.budget for cell in cells}
-    assert len(again) == 2
-    for cell in again:
-        assert cell.run.seed == 7
-        assert originals[replace(cell.run, seed=0, trunk=None)] == cell.budget
-
-
-def test_a_ladder_trains_every_model_at_every_ratio(run_of, models):
-    cells = ladder(run_of, models[:2], [10.0, 40.0])
-    assert len(cells) == 4
-    assert cells[1].run.tokens == pytest.approx(4 * cells[0].run.tokens, rel=0.02)  # rounded to whole steps
-
-
-def test_tokens_are_rounded_to_whole_steps_and_at_least_one():
-    assert [round_tokens(count, 64) for count in (1, 95, 97, 640)] == [64, 64, 128, 640]
 
 
 def test_a_study_without_runs_is_refused():
@@ -161,3 +57,47 @@ def test_a_manifest_names_every_run_with_its_role_budget_and_arm(run):
         {"run_id": run_id(run), "role": "cell", "budget": 1e9, "arm": "wide"},
         {"run_id": run_id(replace(run, seed=1)), "role": "trunk", "budget": None, "arm": ""},
     ]
+
+
+def test_a_study_of_a_sweep_keeps_its_cells_and_what_it_dropped(run):
+    sweep = valid(grid(run, {"model.heads": [2, 5]}))
+    study = Study(name="s", question="?", published="p", shows="a", cannot_show="b", forecast_flops=1e12, cells=sweep)
+    assert study.cells == sweep.kept
+    assert study.dropped == sweep.dropped
+    assert replace(study, name="t").dropped == sweep.dropped
+
+
+def test_a_study_that_drops_everything_says_why(run):
+    with pytest.raises(ValueError, match=r"plans no runs.*1 rows were dropped.*heads=5 does not divide"):
+        replace(study_of([Cell(run=run)]), cells=valid(grid(run, {"model.heads": [5]})))
+
+
+def test_cells_that_are_neither_a_tuple_nor_a_sweep_are_refused(run):
+    with pytest.raises(ValueError, match="cells is a list; give a tuple of Cell, or a sweep"):
+        replace(study_of([Cell(run=run)]), cells=[Cell(run=run)])
+
+
+def test_two_configs_under_one_id_are_refused_with_what_sets_them_apart(run):
+    again = replace(run, data=replace(run.data, max_epochs=4.0))
+    assert run_id(again) == run_id(run)
+    with pytest.raises(ValueError, match=r"two different configs have the id .*data.max_epochs is 1.0 in one and 4.0"):
+        study_of([Cell(run=run), Cell(run=again)])
+
+
+def test_two_corpora_are_told_apart_before_they_are_prepared_and_after(run):
+    other = replace(run, data=replace(run.data, source=Source(kind="folder", path="other")))
+    assert run_id(other) == run_id(run)  # what they hold is not known yet
+    horizons = [100 * run.batch_tokens]
+    study = study_of(chain(branches(run, horizons), branches(other, horizons)))
+    assert len(study.cells) == 4
+    pinned = pin(study, lambda data: replace(data, content=data.source.path or "stdlib"))
+    assert len({run_id(run) for run in pinned.runs}) == 4
+    for trunk, branch in (pinned.cells[:2], pinned.cells[2:]):
+        assert branch.run.trunk.run_id == run_id(trunk.run)
+
+
+def test_two_sources_of_the_same_text_are_one_run_and_refused(run):
+    other = replace(run, data=replace(run.data, source=Source(kind="folder", path="other")))
+    study = study_of([Cell(run=run), Cell(run=other)])
+    with pytest.raises(ValueError, match=r"two different configs have the id .*data.source is Source"):
+        pin(study, lambda data: replace(data, content="same"))

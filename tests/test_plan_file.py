@@ -6,8 +6,9 @@ from dataclasses import replace
 import pytest
 
 from scaling.config import Placement, RunConfig, run_id
-from scaling.plan import Cell, Study, branches
+from scaling.plan import Cell, Study
 from scaling.plan_file import read_plan, write_plan
+from scaling.sweeps import branches
 from scaling.workspace import Workspace
 
 

@@ -291,5 +291,5 @@ def _check_same_path(trunk: RunConfig, run: RunConfig) -> None:
     if different:
         raise ValueError(
             f"run {run_id(run)} cannot follow trunk {run_id(trunk)}: they differ in {', '.join(different)}; "
-            "make both with scaling.plan.branches"
+            "make both with scaling.sweeps.branches"
         )

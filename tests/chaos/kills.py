@@ -30,8 +30,9 @@ from scaling.attempts import attempts
 from scaling.config import DataConfig, OptimConfig, RunConfig, Source, TransformerConfig, run_id
 from scaling.data.prepare import prepare
 from scaling.lease import EXPIRY_SECONDS
-from scaling.plan import Study, branches, chain, pin
+from scaling.plan import Study, pin
 from scaling.record import RunDirectory, read_record
+from scaling.sweeps import branches, chain
 
 ROOT = Path(__file__).parents[2]
 RESULT = Path(os.environ.get("CHAOS_OUT", ROOT / "benchmarks/results/chaos.json"))

@@ -3,7 +3,8 @@
 from dataclasses import replace
 
 from scaling.config import DataConfig, OptimConfig, RunConfig, ScheduleConfig, Source, TransformerConfig
-from scaling.plan import Cell, Study, branches
+from scaling.plan import Cell, Study
+from scaling.sweeps import branches
 
 STEP = 16 * 4
 

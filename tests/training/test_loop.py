@@ -14,8 +14,8 @@ import pytest
 from scaling.attempts import attempts
 from scaling.config import OptimConfig, ScheduleConfig, run_id
 from scaling.lease import CANCEL, LeaseLost, RunHeld, held
-from scaling.plan import branches
 from scaling.record import RunDirectory, read_record
+from scaling.sweeps import branches
 from scaling.training.loop import train
 from tests.training.conftest import QUIET
 

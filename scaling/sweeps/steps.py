@@ -1,0 +1,338 @@
+"""The steps of a sweep that is written in a file: the same functions by the same names, and nothing is executed."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, get_type_hints
+
+from scaling.config import DataConfig, RunConfig, lengths
+from scaling.config.fields import frozen, strict
+from scaling.counts import params, train_flops
+from scaling.sizes import Ladder
+from scaling.sizes import models as ladder_models
+from scaling.sweeps import algebra, budgets, halving, search
+from scaling.sweeps.nodes import FileError, Node
+from scaling.sweeps.rows import Row, Sweep, field_of, sweep_of
+
+ROUNDED = ("tokens", "schedule.warmup_tokens")  # derived, they are rounded to whole steps
+
+# What `where` can ask of a run beside its fields.
+MEASURES: dict[str, Callable[[RunConfig], float]] = {
+    "params": lambda run: params(run.model, run.objective).total,
+    "tokens_per_param": lambda run: run.tokens / params(run.model, run.objective).total,
+    "flops": lambda run: train_flops(run.model, run.tokens, run.objective).exact,
+    "steps": lambda run: run.steps,
+}
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What `successive_halving` goes by."""
+
+    losses: Mapping[str, float | None]  # by run id; None for a run that diverged
+    prepared: Callable[[DataConfig], DataConfig]  # data with their content, as far as they are prepared: ids hold it
+
+
+NOTHING = Trained(losses={}, prepared=lambda data: data)
+
+
+@dataclass(frozen=True)
+class Known:
+    """What steps may look up: the run that all begin with, and what is trained."""
+
+    base: RunConfig
+    trained: Trained
+
+
+def follow(sweep: Sweep, steps: Node, known: Known) -> Sweep:
+    """The sweep after all steps of a list, each of which is a table of one name and what it takes."""
+    for step in steps.items():
+        if not isinstance(step.value, dict) or len(step.value) != 1:
+            step.fail(f"{step.value!r} is no step; give one of {', '.join(STEPS)} and what it takes")
+        ((name, given),) = step.table(STEPS).items()
+        try:
+            sweep = STEPS[name](sweep, given, known)
+        except FileError:
+            raise
+        except ValueError as error:
+            given.fail(str(error))
+    return sweep
+
+
+def _grid(sweep: Sweep, given: Node, known: Known) -> Sweep:
+    return algebra.grid(sweep, _axes(given, known))
+
+
+def _zipped(sweep: Sweep, given: Node, known: Known) -> Sweep:
+    return algebra.zipped(sweep, _axes(given, known))
+
+
+def _chain(sweep: Sweep, given: Node, known: Known) -> Sweep:
+    return _dropped_once(sweep, algebra.chain(*(follow(sweep, steps, known) for steps in given.items())))
+
+
+def _product(sweep: Sweep, given: Node, known: Known) -> Sweep:
+    return _dropped_once(sweep, algebra.product(*(follow(sweep, steps, known) for steps in given.items())))
+
+
+@strict
+@frozen
+class Condition:
+    """On a field of the run or on one of MEASURES; all that is given must hold."""
+
+    field: str
+    at_least: float | None = None
+    at_most: float | None = None
+    one_of: tuple[float | str | bool, ...] | None = None
+    reason: str | None = None
+
+    def __str__(self) -> str:
+        said = [
+            *([f"at least {self.at_least:g}"] if self.at_least is not None else []),
+            *([f"at most {self.at_most:g}"] if self.at_most is not None else []),
+            *([f"one of {', '.join(map(str, self.one_of))}"] if self.one_of is not None else []),
+        ]
+        return " and ".join(said)
+
+    def holds(self, value: Any) -> bool:
+        low, high = (value if bound is None else bound for bound in (self.at_least, self.at_most))
+        return (low is high or low <= value <= high) and (self.one_of is None or value in self.one_of)
+
+
+def _where(sweep: Sweep, given: Node, known: Known) -> Sweep:
+    condition = given.read(Condition)
+    field = condition.field
+    if not str(condition):
+        given.fail("give at_least, at_most or one_of")
+    if field not in MEASURES:
+        kind = _kind_of(given["field"], known.base, field, extra=MEASURES)
+        if condition.one_of is None and kind not in (int, float, int | None, float | None):
+            given["field"].fail(f"{field} is no number; give one_of")
+
+    def keep(run: RunConfig) -> bool:
+        value = MEASURES[field](run) if field in MEASURES else _read(run, field)
+        return value is None or condition.holds(value)
+
+    return algebra.where(sweep, keep, condition.reason or f"{field} is not {condition}")
+
+
+def _valid(sweep: Sweep, given: Node, known: Known) -> Sweep:
+    return algebra.valid(sweep) if given.read(bool) else sweep
+
+
+@strict
+@frozen
+class PowerLaw:
+    """times * (of / at) ** power; with `of` alone, a copy."""
+
+    of: str  # a field, or params: all parameters of the row's model
+    times: float | str = 1.0  # a number, or the field that holds it
+    power: float = 1.0
+    at: float = 1.0
+
+
+def _derive(sweep: Sweep, given: Node, known: Known) -> Sweep:
+    for path, form in given.table().items():
+        kind = _kind_of(form, known.base, path)
+        sweep = algebra.derive(sweep, path, _computed(form, known, path, kind))
+    return sweep
+
+
+def _computed(form: Node, known: Known, path: str, kind: Any) -> Callable[[Row], Any]:
+    law = form.read(PowerLaw)
+    if law.of != "params":
+        _kind_of(form["of"], known.base, law.of, extra=("params",))
+    if isinstance(law.times, str):
+        _kind_of(form["times"], known.base, law.times)
+    if law.at <= 0:
+        form["at"].fail(f"{law.at:g} is not above 0")
+
+    def value(row: Row) -> Any:
+        found = params(row["model"], row["objective"]).total if law.of == "params" else row[law.of]
+        if law == PowerLaw(of=law.of) and law.of != "params":
+            return found
+        if isinstance(found, bool) or not isinstance(found, int | float) or found <= 0:
+            form["of"].fail(f"{law.of} is {found!r} in row {row}; a power law needs a number above 0")
+        times = row[law.times] if isinstance(law.times, str) else law.times
+        computed = times * (found / law.at) ** law.power
+        if path in ROUNDED:
+            return budgets.round_tokens(computed, row["batch"] * lengths(row["model"], row["objective"]).text)
+        return round(computed) if kind is int else computed
+
+    return value
+
+
+@strict
+@frozen
+class IsoFlop:
+    budgets: tuple[float, ...]
+    sizes_per_budget: int = 5
+    tokens_per_param: float = 20.0
+    warmup_fraction: float = budgets.WARMUP_FRACTION
+
+
+def _isoflop(sweep: Sweep, given: Node, known: Known) -> Sweep:
+    options = vars(given.read(IsoFlop))
+    return _each_size(sweep, given, lambda run_of, models: budgets.isoflop(run_of, models, **options))
+
+
+@strict
+@frozen
+class Ratios:
+    tokens_per_param: tuple[float, ...]
+
+
+def _ladder(sweep: Sweep, given: Node, known: Known) -> Sweep:
+    options = vars(given.read(Ratios))
+    return _each_size(sweep, given, lambda run_of, models: budgets.ladder(run_of, models, **options))
+
+
+def _each_size(sweep: Sweep, given: Node, make: Callable[..., Sweep]) -> Sweep:
+    """What is made of the runs so far, each of another size, arm by arm."""
+    arms: dict[str, dict[Any, RunConfig]] = {}
+    for cell in sweep:
+        runs = arms.setdefault(cell.arm, {})
+        if cell.run.model in runs:
+            given.fail("two runs before it have the same model, but each is to be a size; vary other fields after it")
+        runs[cell.run.model] = cell.run
+    made = [algebra.arm(make(runs.__getitem__, list(runs)), arm) for arm, runs in arms.items()]
+    return algebra.chain(Sweep((), sweep.dropped), *made)
+
+
+@strict
+@frozen
+class Horizons:
+    horizons: tuple[float, ...]  # tokens, rounded to each run's whole steps
+    warmup_fraction: float = budgets.WARMUP_FRACTION
+
+
+def _branches(sweep: Sweep, given: Node, known: Known) -> Sweep:
+    asked = given.read(Horizons)
+    made = []
+    for cell in sweep:
+        horizons = [budgets.round_tokens(tokens, cell.run.batch_tokens) for tokens in asked.horizons]
+        made.append(algebra.arm(budgets.branches(cell.run, horizons, asked.warmup_fraction), cell.arm))
+    return algebra.chain(Sweep((), sweep.dropped), *made)
+
+
+@strict
+@frozen
+class Shapes:
+    """Of a ladder, `count` sizes from the `first`, counted from 0; None: all that follow."""
+
+    ladder: Ladder
+    first: int = 0
+    count: int | None = None
+
+
+def _models(sweep: Sweep, given: Node, known: Known) -> Sweep:
+    """Each run at the shapes of a ladder: widths, depths and heads together."""
+    asked = given.read(Shapes)
+    shapes = ladder_models(asked.ladder, known.base.model.vocab, known.base.model.context)
+    chosen = shapes[max(0, asked.first) :][: asked.count]
+    if asked.first < 0 or not chosen or len(chosen) < (asked.count or 1):
+        given.fail(f"the {asked.ladder} ladder has {len(shapes)} sizes; it ends before these, or they are none")
+    return algebra.zipped(
+        sweep, {f"model.{field}": [getattr(shape, field) for shape in chosen] for field in ("dim", "layers", "heads")}
+    )
+
+
+def _seeds(sweep: Sweep, given: Node, known: Known) -> Sweep:
+    return algebra.seeds(sweep, given.read(int | tuple[int, ...]))
+
+
+def _arm(sweep: Sweep, given: Node, known: Known) -> Sweep:
+    """A name, or the field whose values are the names."""
+    if isinstance(given.value, str):
+        return algebra.arm(sweep, given.value)
+    of = given.table(("of",), required=("of",))["of"]
+    path = of.read(str)
+    _kind_of(of, known.base, path)
+    return algebra.arm(sweep, lambda row: f"{path.split('.')[-1]} {row[path]}")
+
+
+def _random(sweep: Sweep, given: Node, known: Known) -> Sweep:
+    return search.random(sweep, *_searched(given, known))
+
+
+def _sobol(sweep: Sweep, given: Node, known: Known) -> Sweep:
+    return search.sobol(sweep, *_searched(given, known))
+
+
+def _searched(given: Node, known: Known) -> tuple[dict[str, search.Range], int, int]:
+    asked = given.table(("ranges", "count", "seed"), required=("ranges", "count"))
+    ranges = {}
+    for path, entry in asked["ranges"].table().items():
+        kind = _kind_of(entry, known.base, path)
+        found = entry.read(search.Range)
+        ranges[path] = replace(found, whole=found.whole or kind is int)
+    return ranges, asked["count"].read(int), asked["seed"].read(int) if "seed" in asked else 0
+
+
+@strict
+@frozen
+class Halvings:
+    shortest: float
+    longest: float
+    factor: int = 3
+
+
+def _successive_halving(sweep: Sweep, given: Node, known: Known) -> Sweep:
+    rungs = halving.successive_halving(sweep, **vars(given.read(Halvings)))
+    candidates = [
+        replace(cell, run=replace(cell.run, data=known.trained.prepared(cell.run.data))) for cell in rungs.candidates
+    ]
+    prepared = replace(sweep_of(candidates), dropped=sweep.dropped)
+    return halving.decided(replace(rungs, candidates=prepared), known.trained.losses)
+
+
+def _axes(given: Node, known: Known) -> dict[str, list[Any]]:
+    axes = {}
+    for path, values in given.table().items():
+        kind = _kind_of(values, known.base, path)
+        axes[path] = [value.read(kind) for value in values.items()]
+    return axes
+
+
+def _kind_of(node: Node, base: RunConfig, path: str, extra: Any = ()) -> Any:
+    """The type of a run's field by its dotted path; fails at `node` for one that there is not."""
+    config: Any = base
+    *parts, last = path.split(".")
+    try:
+        for part in parts:
+            config = field_of(config, part)
+        field_of(config, last)
+    except ValueError as error:
+        node.fail(f"{path!r}: {error}" + (f"; or one of {', '.join(extra)}" if extra else ""))
+    return get_type_hints(type(config), include_extras=True)[last]
+
+
+def _read(run: RunConfig, path: str) -> Any:
+    value: Any = run
+    for part in path.split("."):
+        value = getattr(value, part)
+    return value
+
+
+def _dropped_once(before: Sweep, made: Sweep) -> Sweep:
+    """What sweeps that went on from one dropped, that one's own rows once."""
+    return replace(made, dropped=(*before.dropped, *(row for row in made.dropped if row not in before.dropped)))
+
+
+STEPS: dict[str, Callable[[Sweep, Node, Known], Sweep]] = {
+    "grid": _grid,
+    "zipped": _zipped,
+    "chain": _chain,
+    "product": _product,
+    "where": _where,
+    "valid": _valid,
+    "derive": _derive,
+    "models": _models,
+    "isoflop": _isoflop,
+    "ladder": _ladder,
+    "branches": _branches,
+    "seeds": _seeds,
+    "arm": _arm,
+    "random": _random,
+    "sobol": _sobol,
+    "successive_halving": _successive_halving,
+}
