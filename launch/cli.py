@@ -17,7 +17,7 @@ A laboratory for neural scaling laws: state a question, plan and price the runs,
 
   scaling plan STUDY      the runs of a study and their price; trains nothing
   scaling launch STUDY    train what is not trained yet, then fit and report
-  scaling status STUDY    how far each run is
+  scaling status STUDY    how far each run is, what it took beside the plan, how long it will take; `watch` goes on
   scaling run PLAN RUN    one run of a launched study, as every backend executes it
   scaling train           one run, all of it from options
   scaling data prepare    tokenize a corpus; `scaling data show` describes a prepared one
@@ -60,13 +60,15 @@ def main() -> None:
         models_command,
         parallel_command,
         run_command,
+        state_commands,
     )
 
     known = {
         "plan": commands.plan,
         "launch": commands.launch,
         "run": run_command.run,
-        "status": commands.status,
+        "status": state_commands.status,
+        "watch": state_commands.watch,
         "train": commands.train,
         "data": commands.data,
         "models": models_command.models,

@@ -3,7 +3,7 @@
 import json
 import sys
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -83,14 +83,6 @@ class LaunchOptions(WhereOptions):
     """The same in dollars, at the list price of this machine's devices."""
     dry_run: bool = False
     """Print the plan and stop."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class StatusOptions(WhereOptions):
-    runs: bool = False
-    """List every run, not only the unsettled ones."""
-    json: bool = False
-    """Print one JSON object."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -205,22 +197,6 @@ def train(arguments: list[str]) -> None:
     console.print(f"{record.status}; record: {path}", soft_wrap=True)
 
 
-def status(arguments: list[str]) -> None:
-    """How far each run of a study is."""
-    from launch.status import print_states, states
-
-    options, study = study_of("status", StatusOptions, arguments)
-    pinned = _pinned(study, options.workspace)
-    if pinned is None:
-        raise ValueError(
-            f"the data of study {study.name!r} are not prepared yet; start with: scaling launch {study.name}"
-        )
-    found = states(pinned, options.workspace)
-    if options.json:
-        return print(json.dumps([asdict(state) for state in found]))
-    print_states(found, console, all_runs=options.runs)
-
-
 def data(arguments: list[str]) -> None:
     """`prepare` a corpus, or `show` a prepared one."""
     actions: dict[str, Callable[[list[str]], None]] = {"prepare": _prepare, "show": _show}
@@ -324,12 +300,6 @@ def _prepared(study: Study, workspace: Workspace) -> Study:
     return study
 
 
-def _pinned(study: Study, workspace: Workspace) -> Study | None:
-    """The study with its data's content, if all of it is prepared."""
-    from scaling.data.prepare import pinned
-
-    found = {config: pinned(config, workspace.root) for config in study.datasets}
-    return None if None in found.values() else pin(study, found.__getitem__)
 
 
 @dataclass(frozen=True, kw_only=True)
