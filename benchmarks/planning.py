@@ -21,15 +21,15 @@ from itertools import pairwise
 from pathlib import Path
 
 from benchmarks.machine import command, machine, save
-from launch.commands import write_manifest
 from launch.overview import overview
-from launch.planned import read_plan
+from launch.planned import study_plan
 from launch.show_plan import to_json
 from launch.status import states
 from scaling.config import DataConfig, Placement, RunConfig, TransformerConfig, run_id
 from scaling.hardware import HARDWARE
 from scaling.outcome import record_of
 from scaling.plan import Study, branches, chain, price
+from scaling.plan_file import write_plan
 from scaling.provenance import provenance
 from scaling.record import Heldout, RunDirectory, Tokens, write_config, write_record
 from scaling.sizes import models
@@ -113,7 +113,7 @@ def status(options: argparse.Namespace) -> dict[str, float]:
     workspace = Workspace(root=options.root)
     (path,) = workspace.studies.glob("*.json")
     started = time.perf_counter()
-    plan = read_plan(path)
+    plan = study_plan(path)
     found = states(plan, workspace)
     overview(plan, found)
     assert {state.state for state in found} == {"finished"}
@@ -123,7 +123,7 @@ def status(options: argparse.Namespace) -> dict[str, float]:
 def write_records(study: Study, workspace: Workspace) -> float:
     """A finished record for each run of the study; returns the seconds it took."""
     started = time.perf_counter()
-    write_manifest(study, workspace)
+    write_plan(study, workspace)
     made_with = provenance("cpu", 1)
     for run in study.runs:
         directory = RunDirectory(workspace.runs / run_id(run))

@@ -19,6 +19,9 @@ A laboratory for neural scaling laws: state a question, plan and price the runs,
   scaling launch STUDY    train what is not trained yet, then fit and report
   scaling status STUDY    how far each run is, what it took beside the plan, how long it will take; `watch` goes on
   scaling run PLAN RUN    one run of a launched study, as every backend executes it
+  scaling cancel STUDY    stop its runs at a checkpoint; `retry` forgives failed ones, `clean` frees disk
+  scaling export STUDY OUT  everything of every run as one table
+  scaling compare RUN RUN   two runs side by side
   scaling train           one run, all of it from options
   scaling data prepare    tokenize a corpus; `scaling data show` describes a prepared one
   scaling models          the published shapes by name, with their parameters
@@ -53,10 +56,14 @@ def main() -> None:
         return _usage()
     from launch import (
         analysis_commands,
+        cancel_commands,
+        clean_command,
         commands,
+        compare_command,
         convert_command,
         coordinate_command,
         decision_commands,
+        export_command,
         models_command,
         parallel_command,
         run_command,
@@ -69,6 +76,11 @@ def main() -> None:
         "run": run_command.run,
         "status": state_commands.status,
         "watch": state_commands.watch,
+        "cancel": cancel_commands.cancel,
+        "retry": cancel_commands.retry,
+        "clean": clean_command.clean,
+        "export": export_command.export,
+        "compare": compare_command.compare,
         "train": commands.train,
         "data": commands.data,
         "models": models_command.models,

@@ -300,8 +300,6 @@ def _prepared(study: Study, workspace: Workspace) -> Study:
     return study
 
 
-
-
 @dataclass(frozen=True, kw_only=True)
 class DataOptions(WhereOptions):
     data: tyro.conf.OmitArgPrefixes[DataConfig] = DataConfig()

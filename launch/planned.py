@@ -4,14 +4,13 @@ Runs that differ only in seed, length, rates or trunk take equally long a step, 
 one of each kind is made a `RunConfig` and priced; the others follow from it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import tyro
-from pydantic_core import from_json
 
 from launch import studies
 from scaling.config import Placement, RunConfig, from_dict
@@ -19,6 +18,7 @@ from scaling.counts import params
 from scaling.hardware import Hardware
 from scaling.parallel.layout import layout_of
 from scaling.plan import Study, manifest
+from scaling.plan_file import plan_path, read_plan
 from scaling.record import RunDirectory
 from scaling.roofline import predict
 from scaling.workspace import Workspace
@@ -44,7 +44,7 @@ class Price:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Planned:
+class PlanRun:
     """One run of a plan. config: as the file holds it; kind: a run of the same kind, whole."""
 
     run_id: str
@@ -85,10 +85,10 @@ class StudyPlan:
 
     name: str
     placement: Placement
-    runs: tuple[Planned, ...]
+    runs: tuple[PlanRun, ...]
 
     @cached_property
-    def by_id(self) -> dict[str, Planned]:
+    def by_id(self) -> dict[str, PlanRun]:
         return {run.run_id: run for run in self.runs}
 
     def prices(self, hardware: Hardware) -> dict[str, Price]:
@@ -100,48 +100,29 @@ class StudyPlan:
 
 def plan_of(study: Study) -> StudyPlan:
     """The plan of a study whose data are prepared, as if read back from its file."""
-    return from_plain(manifest(study), f"study {study.name}")
+    entries = manifest(study)["runs"]
+    return StudyPlan(name=study.name, placement=study.placement, runs=_runs(entries, f"study {study.name}"))
 
 
-def read_plan(path: Path) -> StudyPlan:
-    """The plan that a launch wrote. ValueError where it is no such file, or an older version's without configs."""
-    try:
-        values = from_json(path.read_bytes())
-    except ValueError as error:
-        raise ValueError(f"{path}: not whole JSON ({error}); launch the study again to write it anew") from None
-    return from_plain(values, str(path))
+def study_plan(path: Path) -> StudyPlan:
+    """The plan that a launch wrote. Raises ValueError where it is none."""
+    found = read_plan(path)
+    return StudyPlan(name=found.name, placement=found.placement, runs=_runs(found.runs.values(), str(path)))
 
 
-def from_plain(values: Any, where: str) -> StudyPlan:
-    """A plan from plain data. Raises ValueError."""
+def _runs(entries: Iterable[dict[str, Any]], where: str) -> tuple[PlanRun, ...]:
     kinds: dict[str, dict[str, Any]] = {}
     runs = []
-    try:
-        for run in values["runs"]:
-            config = run["config"]
-            key = repr([config.get(name) for name in KIND])
-            if key not in kinds:
-                kind = from_dict(RunConfig, config, f"{where}: run {run['run_id']}")
-                size = params(kind.model, kind.objective).total
-                kinds[key] = {"kind": kind, "params": size, "batch_tokens": kind.batch_tokens}
-            runs.append(
-                Planned(
-                    run_id=run["run_id"],
-                    role=run["role"],
-                    arm=run.get("arm", ""),
-                    budget=run.get("budget"),
-                    config=config,
-                    **kinds[key],
-                )
-            )
-        placement = from_dict(Placement, values.get("placement", {}), f"{where}: placement")
-        return StudyPlan(name=values["name"], placement=placement, runs=tuple(runs))
-    except (KeyError, TypeError, AttributeError) as error:
-        problem = f"no {error} key" if isinstance(error, KeyError) else str(error)
-        raise ValueError(
-            f"{where}: not the plan of a study, or one of an older version ({problem}); launch the study again to "
-            "write it anew: what is trained stays"
-        ) from None
+    for entry in entries:
+        config = entry["config"]
+        key = repr([config.get(name) for name in KIND])
+        if key not in kinds:
+            kind = from_dict(RunConfig, config, f"{where}: run {entry['run_id']}")
+            size = params(kind.model, kind.objective).total
+            kinds[key] = {"kind": kind, "params": size, "batch_tokens": kind.batch_tokens}
+        given = {name: entry[name] for name in ("run_id", "role", "arm", "budget")}
+        runs.append(PlanRun(**given, config=config, **kinds[key]))
+    return tuple(runs)
 
 
 def plan_from(command: str, options: type, arguments: Sequence[str]) -> tuple[StudyPlan, Any]:
@@ -160,7 +141,7 @@ def plan_from(command: str, options: type, arguments: Sequence[str]) -> tuple[St
     rest = arguments if first in ("-h", "--help") else arguments[1:]
     parsed = tyro.cli(options, args=list(rest), prog=f"scaling {command} STUDY")
     if first.endswith(".json"):
-        return read_plan(_existing(Path(first))), parsed
+        return study_plan(Path(first)), parsed
     return _launched_plan(first, parsed.workspace), parsed
 
 
@@ -169,28 +150,22 @@ def launched(workspace: Workspace) -> list[Path]:
     return sorted(workspace.studies.glob("*.json"))
 
 
-def directory_of(run: Planned, workspace: Workspace) -> RunDirectory:
+def directory_of(run: PlanRun, workspace: Workspace) -> RunDirectory:
     return RunDirectory(workspace.runs / run.run_id)
 
 
 def _launched_plan(name: str, workspace: Workspace) -> StudyPlan:
-    path = workspace.studies / f"{name}.json"
+    path = plan_path(workspace, name)
     if not path.exists():
         raise ValueError(
             f"study {name!r} has not been launched in {workspace.root.absolute()}; launched are "
             f"{_launched(workspace)}. Start with: scaling launch {name}"
         )
-    return read_plan(path)
+    return study_plan(path)
 
 
 def _launched(workspace: Workspace) -> str:
     return ", ".join(path.stem for path in launched(workspace)) or "none"
-
-
-def _existing(path: Path) -> Path:
-    if not path.exists():
-        raise ValueError(f"{path}: no such plan file; `scaling launch` writes studies/NAME.json")
-    return path
 
 
 def _step_price(run: RunConfig, placement: Placement, hardware: Hardware) -> Price:

@@ -65,20 +65,18 @@ def _costs(whole: Overview) -> Table:
 
 
 def _price(price: Price) -> tuple[str, str, str]:
-    return f"{price.hours:,.2f}", f"{price.flops:.3g}", f"{price.dollars:,.4g}"
+    return f"{price.hours:,.3g}", f"{price.flops:.3g}", f"{price.dollars:,.3g}"
 
 
 def _runs(shown: Sequence[State]) -> Table:
     table = Table(box=None, pad_edge=False)
     left = ("run", "state", "attempts", "")
-    for column in ("run", "state", "params", "tokens", "step", "loss", "tokens/s", "ETA", "attempts", ""):
-        table.add_column(column, justify="left" if column in left else "right", no_wrap=column == "run")
+    for column in ("run", "state", "step", "loss", "tokens/s", "ETA", "attempts", ""):
+        table.add_column(column, justify="left" if column in left else "right", no_wrap=column != "")
     for state in shown:
         table.add_row(
             state.run_id,
             Text(state.state, style=STYLE.get(state.state, "")),
-            f"{state.params:,}",
-            f"{state.tokens:,}",
             f"{state.step}/{state.steps}",
             "" if state.loss is None else f"{state.loss:.4f}",
             "" if state.tokens_per_second is None else f"{state.tokens_per_second:,.0f}",

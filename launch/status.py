@@ -1,21 +1,24 @@
 """How far each run of a launched study is, read from its plan and the run directories alone."""
 
+import time
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from launch.attempts import Attempts, count
-from launch.planned import Planned, StudyPlan, directory_of
+from launch.attempts import Attempts, count, ends
+from launch.planned import PlanRun, StudyPlan, directory_of
 from launch.settled import Memory, Settled
+from scaling.attempts import attempts
 from scaling.curve import first_live, tail_live
+from scaling.lease import EXPIRY_SECONDS, holder
 from scaling.record import RunDirectory
 from scaling.workspace import Workspace
 
 Standing = Literal["waiting", "training", "interrupted", "finished", "diverged", "failed", "unreadable"]
 SETTLED = ("finished", "diverged", "failed")
 TAIL_BYTES = 8000  # of a curve: some thirty steps, whose mean says how fast the run is
+SILENT_SECONDS = 4 * EXPIRY_SECONDS  # a holder elsewhere that was not heard of for so long trains no more, it seems
 LOG_LINES = 12  # of a failed run's log that are shown
 
 
@@ -38,7 +41,6 @@ class State:
     message: str = ""
     log: tuple[str, ...] = ()  # the last lines, of a failed run
     tokens_per_second: float | None = None  # over the last steps, while it trains
-    step_seconds: float | None = None
     eta_seconds: float | None = None
     wall_seconds: float | None = 0.0  # so far; None where nobody measured it
     flops: float = 0.0  # so far
@@ -51,12 +53,11 @@ def states(
     plan: StudyPlan,
     workspace: Workspace,
     memory: Memory | None = None,
-    held: Callable[[RunDirectory], bool] = is_held,
 ) -> list[State]:
     """The state of every run of a study, in its order. memory: of records read before."""
     memory = Memory() if memory is None else memory
     devices = plan.placement.devices
-    return [_state(run, directory_of(run, workspace), memory, held, devices) for run in plan.runs]
+    return [_state(run, directory_of(run, workspace), memory, devices) for run in plan.runs]
 
 
 def log_end(path: Path, lines: int = LOG_LINES) -> tuple[str, ...]:
@@ -68,9 +69,7 @@ def log_end(path: Path, lines: int = LOG_LINES) -> tuple[str, ...]:
         return ()
 
 
-def _state(
-    run: Planned, directory: RunDirectory, memory: Memory, held: Callable[[RunDirectory], bool], devices: int
-) -> State:
+def _state(run: PlanRun, directory: RunDirectory, memory: Memory, devices: int) -> State:
     known = {
         "run_id": run.run_id,
         "role": run.role,
@@ -80,14 +79,12 @@ def _state(
         "steps": run.steps,
     }
     settled = memory.settled(directory.record)
-    if settled is not None and not (settled.status == "failed" and held(directory)):
+    if settled is not None and not (settled.status == "failed" and holder(directory.path)):
         return _ended(run, directory, settled, known)
-    if not directory.path.exists():
-        return State(**known, state="waiting", step=0)
-    return _under_way(run, directory, held(directory), known, devices)
+    return _under_way(run, directory, known, devices)
 
 
-def _ended(run: Planned, directory: RunDirectory, settled: Settled, known: dict) -> State:
+def _ended(run: PlanRun, directory: RunDirectory, settled: Settled, known: dict) -> State:
     return State(
         **known,
         state=settled.status,
@@ -99,32 +96,43 @@ def _ended(run: Planned, directory: RunDirectory, settled: Settled, known: dict)
         flops=settled.flops,
         devices=settled.devices,
         device_kind=settled.device_kind,
-        attempts=read_attempts(directory.attempts, held=False),
+        attempts=count(attempts(directory), held=False),
     )
 
 
-def _under_way(run: Planned, directory: RunDirectory, is_training: bool, known: dict, devices: int) -> State:
-    attempts = read_attempts(directory.attempts, is_training)
-    rows = tail_live(directory.live_curve, TAIL_BYTES)
-    state: Standing = "training" if is_training else "interrupted" if rows or attempts.begun else "waiting"
-    asked = directory.cancel.exists()
-    message = "asked to stop" if asked else "" if is_training else attempts.last
-    if not rows:
-        return State(**known, state=state, step=0, message=message, attempts=attempts)
+def _under_way(run: PlanRun, directory: RunDirectory, known: dict, devices: int) -> State:
+    held = holder(directory.path)
+    silent = _silent_seconds(directory.path) if held else 0.0
+    is_training = held is not None and silent < SILENT_SECONDS
+    begun, rows = attempts(directory), tail_live(directory.live_curve, TAIL_BYTES)
+    known["state"] = "training" if is_training else "interrupted" if rows or begun else "waiting"
+    known["attempts"] = count(begun, is_training)
+    if is_training:
+        known["message"] = "asked to stop" if directory.cancel.exists() else ""
+    elif held is not None:
+        known["message"] = f"{held.host} has not been heard of for {silent:,.0f} s"
+    elif begun:
+        known["message"] = ends(begun, held=False)[-1]
+    return State(**known, **_curve(run, directory, rows, is_training, devices)) if rows else State(**known, step=0)
+
+
+def _curve(run: PlanRun, directory: RunDirectory, rows: list[dict], is_training: bool, devices: int) -> dict:
+    """What the last rows of its curve say of a run under way."""
     last, began = rows[-1], first_live(directory.live_curve)
     seconds = sum(row["step_seconds"] for row in rows) / len(rows)
     own = last["step"] - (began["step"] - 1 if began else 0)
-    return State(
-        **known,
-        state=state,
-        step=last["step"],
-        loss=last["loss"],
-        message=message,
-        tokens_per_second=run.batch_tokens / seconds if is_training and seconds else None,
-        step_seconds=seconds,
-        eta_seconds=seconds * (run.steps - last["step"]) if is_training else None,
-        wall_seconds=own * seconds,
-        flops=last["flops"] / last["step"] * own,
-        devices=devices,
-        attempts=attempts,
-    )
+    return {
+        "step": last["step"],
+        "loss": last["loss"],
+        "tokens_per_second": run.batch_tokens / seconds if is_training and seconds else None,
+        "eta_seconds": seconds * (run.steps - last["step"]) if is_training else None,
+        "wall_seconds": own * seconds,
+        "flops": last["flops"] / last["step"] * own,
+        "devices": devices,
+    }
+
+
+def _silent_seconds(path: Path) -> float:
+    """How long ago the last claim of a run was renewed, if the clocks agree; 0 where there is none."""
+    times = [claim.stat().st_mtime for claim in path.glob("lease-*.json")]
+    return max(0.0, time.time() - max(times)) if times else 0.0

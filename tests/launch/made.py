@@ -3,11 +3,11 @@
 import json
 from dataclasses import replace
 
-from launch.commands import write_manifest
 from scaling.config import Placement, Source, run_id
 from scaling.curve import COLUMNS
 from scaling.hardware import HARDWARE
 from scaling.outcome import record_of
+from scaling.plan_file import write_plan
 from scaling.provenance import provenance
 from scaling.record import Heldout, RunDirectory, Tokens, write_config, write_record
 from scaling.workspace import Workspace
@@ -20,7 +20,7 @@ def launched(root, *more):
     """(study, workspace): trunk, two branches and one other run, of data that nobody prepared."""
     study = replace(study_of(Source(kind="folder", path="texts"), *more), placement=Placement(tracking="off"))
     workspace = Workspace(root=root)
-    write_manifest(study, workspace)
+    write_plan(study, workspace)
     return study, workspace
 
 
@@ -77,5 +77,5 @@ def attempts(found, *causes):
     for number, cause in enumerate(causes, start=1):
         lines.append({"event": "begin", "attempt": number, "host": "here", "pid": 1, "time": 0.0})
         if cause:
-            lines.append({"event": "end", "attempt": number, "cause": cause, "message": ""})
+            lines.append({"event": "end", "attempt": number, "cause": cause, "message": "", "time": 1.0})
     found.attempts.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")

@@ -2,19 +2,22 @@
 
 import io
 import json
+import os
+from contextlib import ExitStack
 
 import pytest
 from rich.console import Console
 
 from launch import state_commands
-from launch.attempts import Attempts, read_attempts
+from launch.attempts import Attempts
 from launch.overview import overview
-from launch.planned import plan_of, read_plan
+from launch.planned import plan_of, study_plan
 from launch.settled import Memory
 from launch.show_status import render
 from launch.status import states
 from scaling.config import run_id
 from scaling.hardware import HARDWARE
+from scaling.lease import held
 from scaling.roofline import predict
 from tests.launch import made
 
@@ -25,12 +28,13 @@ CORE = HARDWARE["cpu-core"]
 def study(tmp_path):
     """(study, workspace, plan, look): look() gives the states by run id; those in `training` are held."""
     found, workspace = made.launched(tmp_path)
-    plan = read_plan(workspace.studies / "tiny.json")
+    plan = study_plan(workspace.studies / "tiny.json")
 
     def look(*training):
-        held = {run_id(run) for run in training}
-        all_ = states(plan, workspace, held=lambda directory: directory.path.name in held)
-        return {state.run_id: state for state in all_}
+        with ExitStack() as leases:
+            for run in training:
+                leases.enter_context(held(workspace.runs / run_id(run)))
+            return {state.run_id: state for state in states(plan, workspace)}
 
     return found, workspace, plan, look
 
@@ -121,17 +125,28 @@ def test_preemptions_and_failures_are_counted_apart(tmp_path, study):
     made.attempts(directory, "preempted", None, "error", "cancelled", "out_of_memory", "preempted", None)
     state = look(found.runs[0])[run_id(found.runs[0])]
     counts = {"begun": 7, "preempted": 2, "cancelled": 1, "killed": 1, "failed": 2}
-    assert state.attempts == Attempts(**counts, last="preempted")
-    assert look()[run_id(found.runs[0])].attempts.killed == 2  # the last one goes on no more
+    assert state.attempts == Attempts(**counts)
+    later = look()[run_id(found.runs[0])]
+    assert (later.attempts.killed, later.message) == (2, "killed")  # the last one goes on no more
     shown = text(render(overview(plan, list(look().values())), list(look().values())))
     assert "attempts: 2 preempted, 1 cancelled, 2 killed, 2 failed" in shown
 
 
-def test_a_torn_line_of_attempts_tells_nothing(tmp_path):
-    path = tmp_path / "attempts.jsonl"
-    path.write_text('{"event": "begin", "attempt": 1}\n{"event": "end", "att')
-    assert read_attempts(path, held=True).begun == 1
-    assert read_attempts(tmp_path / "none", held=False) == Attempts()
+def test_a_holder_that_was_not_heard_of_for_long_trains_no_more(study):
+    found, workspace, plan, _ = study
+    directory = made.begin(workspace, found.runs[0], steps=3)
+    with held(directory.path):
+        (claim,) = directory.path.glob("lease-*.json")
+        os.utime(claim, (0, 0))
+        state = states(plan, workspace)[0]
+    assert state.state == "interrupted" and "has not been heard of for" in state.message
+    assert state.eta_seconds is None
+
+
+def test_a_run_that_was_asked_to_stop_says_so(study):
+    found, workspace, _, look = study
+    made.begin(workspace, found.runs[0], steps=3).cancel.touch()
+    assert look(found.runs[0])[run_id(found.runs[0])].message == "asked to stop"
 
 
 def test_a_failed_run_shows_the_end_of_its_log_and_its_cost_is_not_known(study, capsys):
@@ -209,7 +224,7 @@ def test_ctrl_c_leaves_the_watch_in_peace(study, monkeypatch):
     ("arguments", "problem"),
     [
         (["other"], "study 'other' has not been launched in .*; launched are tiny. Start with: scaling launch other"),
-        (["no.json"], "no such plan file"),
+        (["no.json"], "no.json: there is no such plan"),
         ([], "which study"),
     ],
 )
@@ -217,16 +232,6 @@ def test_a_study_that_was_not_launched_is_refused(study, arguments, problem):
     _, workspace, _, _ = study
     with pytest.raises(ValueError, match=problem):
         state_commands.status([*arguments, *(["--root", str(workspace.root)] if arguments else [])])
-
-
-def test_a_plan_without_configs_is_of_an_older_version(tmp_path):
-    path = tmp_path / "old.json"
-    path.write_text(json.dumps({"name": "old", "runs": [{"run_id": "a", "role": "cell"}]}))
-    with pytest.raises(ValueError, match=r"one of an older version \(no 'config' key\); launch the study again"):
-        read_plan(path)
-    path.write_text("{")
-    with pytest.raises(ValueError, match="not whole JSON"):
-        read_plan(path)
 
 
 def text(renderable):
