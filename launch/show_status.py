@@ -70,8 +70,8 @@ def _price(price: Price) -> tuple[str, str, str]:
 
 def _runs(shown: Sequence[State]) -> Table:
     table = Table(box=None, pad_edge=False)
-    left = ("run", "state", "attempts", "")
-    for column in ("run", "state", "step", "loss", "tokens/s", "ETA", "attempts", ""):
+    left = ("run", "state", "")
+    for column in ("run", "state", "step", "loss", "tokens/s", "ETA", ""):
         table.add_column(column, justify="left" if column in left else "right", no_wrap=column != "")
     for state in shown:
         table.add_row(
@@ -81,8 +81,7 @@ def _runs(shown: Sequence[State]) -> Table:
             "" if state.loss is None else f"{state.loss:.4f}",
             "" if state.tokens_per_second is None else f"{state.tokens_per_second:,.0f}",
             "" if state.eta_seconds is None else clock(state.eta_seconds),
-            _ends(state.attempts),
-            Text(state.message[:200]),
+            Text("; ".join(filter(None, (_ends(state.attempts), state.message[:200])))),
         )
     return table
 

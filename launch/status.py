@@ -112,7 +112,7 @@ def _under_way(run: PlanRun, directory: RunDirectory, known: dict, devices: int)
     elif held is not None:
         known["message"] = f"{held.host} has not been heard of for {silent:,.0f} s"
     elif begun:
-        known["message"] = ends(begun, held=False)[-1]
+        known["message"] = f"last attempt: {ends(begun, held=False)[-1]}"
     return State(**known, **_curve(run, directory, rows, is_training, devices)) if rows else State(**known, step=0)
 
 

@@ -127,7 +127,7 @@ def test_preemptions_and_failures_are_counted_apart(tmp_path, study):
     counts = {"begun": 7, "preempted": 2, "cancelled": 1, "killed": 1, "failed": 2}
     assert state.attempts == Attempts(**counts)
     later = look()[run_id(found.runs[0])]
-    assert (later.attempts.killed, later.message) == (2, "killed")  # the last one goes on no more
+    assert (later.attempts.killed, later.message) == (2, "last attempt: killed")  # the last one goes on no more
     shown = text(render(overview(plan, list(look().values())), list(look().values())))
     assert "attempts: 2 preempted, 1 cancelled, 2 killed, 2 failed" in shown
 
