@@ -4,6 +4,8 @@ The one place that may import everything; each command imports what it needs
 when it is called, so that help is quick.
 """
 
+import os
+import shlex
 import signal
 import sys
 from typing import NoReturn
@@ -101,6 +103,7 @@ def main() -> None:
     if command not in known:
         _refuse(f"scaling: no command {command!r}; there are: {', '.join(known)}. `scaling --help` says what they do")
     signal.signal(signal.SIGTERM, _terminate)
+    os.environ.setdefault("SCALING_COMMAND", shlex.join(["scaling", *sys.argv[1:]]))  # for the records
     try:
         known[command](arguments)
     except (ValueError, OSError) as error:  # what a user can mend; anything else is ours and shows its trace

@@ -1,6 +1,7 @@
 """What each command does: parse its options, call the parts, print."""
 
 import json
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -31,6 +32,7 @@ from scaling.models.published import published
 from scaling.parallel.layout import layout_of
 from scaling.plan import Cell, Study, pin, price, round_tokens
 from scaling.plan_file import write_plan
+from scaling.provenance import STUDY
 from scaling.roofline import GRID_KG_CO2_PER_KWH
 from scaling.workspace import Workspace
 
@@ -270,6 +272,7 @@ def _train_all(study: Study, options: LaunchOptions) -> tuple[Study, dict[str, s
         devices=placement.devices,
     )
     study = replace(_prepared(study, workspace), placement=placement)
+    os.environ[STUDY] = study.name
     write_plan(study, workspace)
     return study, launch_local(study, workspace, placement, machine, Progress(console), budget)
 
@@ -280,6 +283,7 @@ def _train_together(study: Study, options: LaunchOptions) -> Study | None:
 
     placement = options.placement.over(study.placement)
     study = replace(_prepared(study, options.workspace), placement=placement)
+    os.environ[STUDY] = study.name
     if not train_together(study.runs[0], options.workspace, placement, console):
         return None
     write_plan(study, options.workspace)

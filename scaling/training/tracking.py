@@ -26,8 +26,11 @@ class Tracker:
         def start() -> None:
             import wandb
 
-            # No console capture, system statistics or code saving: the record holds provenance already.
-            settings = wandb.Settings(silent=True, console="off", x_disable_stats=True, disable_git=True)
+            # No console capture, system statistics or code saving: the record holds provenance already, without the
+            # secrets that a command line may hold.
+            settings = wandb.Settings(
+                silent=True, console="off", x_disable_stats=True, x_disable_meta=True, disable_git=True
+            )
             name = run_id(run)
             self._run = wandb.init(
                 project="scaling",

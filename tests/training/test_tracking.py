@@ -6,6 +6,7 @@ from pathlib import Path
 
 import wandb
 
+from scaling import provenance
 from scaling.config import run_id
 from scaling.training.loop import train
 from scaling.training.tracking import Tracker
@@ -42,3 +43,37 @@ def test_tracking_that_is_off_writes_nothing(run, tmp_path):
     tracker.log({"step": 1, "loss": 2.0})
     tracker.finish({"status": "finished"})
     assert list(tmp_path.iterdir()) == []
+
+
+def test_no_file_of_a_run_holds_a_secret(pinned, tmp_path, monkeypatch):
+    """A token in the environment, in a remote's address, in an untracked .env and in the command."""
+    secret = "5ec7e7" + "0" * 34
+    run, store = pinned
+    checkout = tmp_path / "checkout"
+    checkout.mkdir()
+    (checkout / "code.py").write_text("one = 1\n")
+    for arguments in (
+        ("init", "-q"),
+        ("add", "-A"),
+        ("-c", "user.name=a", "-c", "user.email=a@b.c", "commit", "-qm", "first"),
+        ("remote", "add", "origin", f"https://me:{secret}@example.org/x.git"),
+    ):
+        subprocess.run(["git", *arguments], cwd=checkout, check=True)
+    (checkout / "code.py").write_text(f"key = '{secret}'\n")
+    (checkout / ".env").write_text(f"TOKEN={secret}\n")
+    monkeypatch.setattr(provenance, "_folder", lambda: checkout)
+    monkeypatch.chdir(checkout)
+    for name in ("WANDB_API_KEY", "HF_TOKEN", "GITHUB_TOKEN"):
+        monkeypatch.setenv(name, secret)
+    monkeypatch.setenv(provenance.COMMAND, f"scaling train --key {secret}")
+    monkeypatch.setattr(sys, "argv", ["scaling", "--key", secret])
+    for cached in (provenance.provenance, provenance._source):
+        cached.cache_clear()
+    train(run, tmp_path / "runs", store, placement=replace(QUIET, tracking="offline"))
+    for cached in (provenance.provenance, provenance._source):
+        cached.cache_clear()
+    files = [path for path in (tmp_path / "runs").rglob("*") if path.is_file()]
+    assert {"record.json", "changes.patch"} <= {path.name for path in files}
+    assert any(path.suffix == ".wandb" for path in files)
+    assert [path.name for path in files if secret.encode() in path.read_bytes()] == []
+    assert "+key = '***'" in (tmp_path / "runs" / run_id(run) / "changes.patch").read_text()
