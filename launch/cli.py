@@ -24,6 +24,7 @@ A laboratory for neural scaling laws: state a question, plan and price the runs,
   scaling cancel STUDY    stop its runs at a checkpoint; `retry` forgives failed ones, `clean` frees disk
   scaling export STUDY OUT  everything of every run as one table
   scaling compare RUN RUN   two runs side by side
+  scaling sync [STUDY]      send what was tracked offline to wandb's server
   scaling train           one run, all of it from options
   scaling data prepare    tokenize a corpus; `scaling data show` describes a prepared one
   scaling models          the published shapes by name, with their parameters
@@ -70,6 +71,7 @@ def main() -> None:
         parallel_command,
         run_command,
         state_commands,
+        sync_command,
     )
 
     known = {
@@ -83,6 +85,7 @@ def main() -> None:
         "clean": clean_command.clean,
         "export": export_command.export,
         "compare": compare_command.compare,
+        "sync": sync_command.sync,
         "train": commands.train,
         "data": commands.data,
         "models": models_command.models,
