@@ -4,6 +4,8 @@ The one place that may import everything; each command imports what it needs
 when it is called, so that help is quick.
 """
 
+import os
+import shlex
 import signal
 import sys
 from typing import NoReturn
@@ -17,8 +19,12 @@ A laboratory for neural scaling laws: state a question, plan and price the runs,
 
   scaling plan STUDY      the runs of a study and their price; trains nothing
   scaling launch STUDY    train what is not trained yet, then fit and report
-  scaling status STUDY    how far each run is
+  scaling status STUDY    how far each run is, what it took beside the plan, how long it will take; `watch` goes on
   scaling run PLAN RUN    one run of a launched study, as every backend executes it
+  scaling cancel STUDY    stop its runs at a checkpoint; `retry` forgives failed ones, `clean` frees disk
+  scaling export STUDY OUT  everything of every run as one table
+  scaling compare RUN RUN   two runs side by side
+  scaling sync [STUDY]      send what was tracked offline to wandb's server
   scaling train           one run, all of it from options
   scaling data prepare    tokenize a corpus; `scaling data show` describes a prepared one
   scaling models          the published shapes by name, with their parameters
@@ -53,20 +59,33 @@ def main() -> None:
         return _usage()
     from launch import (
         analysis_commands,
+        cancel_commands,
+        clean_command,
         commands,
+        compare_command,
         convert_command,
         coordinate_command,
         decision_commands,
+        export_command,
         models_command,
         parallel_command,
         run_command,
+        state_commands,
+        sync_command,
     )
 
     known = {
         "plan": commands.plan,
         "launch": commands.launch,
         "run": run_command.run,
-        "status": commands.status,
+        "status": state_commands.status,
+        "watch": state_commands.watch,
+        "cancel": cancel_commands.cancel,
+        "retry": cancel_commands.retry,
+        "clean": clean_command.clean,
+        "export": export_command.export,
+        "compare": compare_command.compare,
+        "sync": sync_command.sync,
         "train": commands.train,
         "data": commands.data,
         "models": models_command.models,
@@ -87,6 +106,7 @@ def main() -> None:
     if command not in known:
         _refuse(f"scaling: no command {command!r}; there are: {', '.join(known)}. `scaling --help` says what they do")
     signal.signal(signal.SIGTERM, _terminate)
+    os.environ.setdefault("SCALING_COMMAND", shlex.join(["scaling", *sys.argv[1:]]))  # for the records
     try:
         known[command](arguments)
     except (ValueError, OSError) as error:  # what a user can mend; anything else is ours and shows its trace

@@ -1,9 +1,10 @@
 """What each command does: parse its options, call the parts, print."""
 
 import json
+import os
 import sys
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -32,6 +33,7 @@ from scaling.models.published import published
 from scaling.parallel.layout import layout_of
 from scaling.plan import Cell, Study, pin, price
 from scaling.plan_file import write_plan
+from scaling.provenance import STUDY
 from scaling.roofline import GRID_KG_CO2_PER_KWH
 from scaling.sweeps import round_tokens
 from scaling.workspace import Workspace
@@ -87,14 +89,6 @@ class LaunchOptions(WhereOptions):
     """The same in dollars, at the list price of this machine's devices."""
     dry_run: bool = False
     """Print the plan and stop."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class StatusOptions(WhereOptions):
-    runs: bool = False
-    """List every run, not only the unsettled ones."""
-    json: bool = False
-    """Print one JSON object."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -209,22 +203,6 @@ def train(arguments: list[str]) -> None:
     console.print(f"{record.status}; record: {path}", soft_wrap=True)
 
 
-def status(arguments: list[str]) -> None:
-    """How far each run of a study is."""
-    from launch.status import print_states, states
-
-    options, study = study_of("status", StatusOptions, arguments)
-    pinned = _pinned(study, options.workspace)
-    if pinned is None:
-        raise ValueError(
-            f"the data of study {study.name!r} are not prepared yet; start with: scaling launch {arguments[0]}"
-        )
-    found = states(pinned, options.workspace)
-    if options.json:
-        return print(json.dumps([asdict(state) for state in found]))
-    print_states(found, console, all_runs=options.runs)
-
-
 def data(arguments: list[str]) -> None:
     """`prepare` a corpus, or `show` a prepared one."""
     actions: dict[str, Callable[[list[str]], None]] = {"prepare": _prepare, "show": _show}
@@ -320,6 +298,7 @@ def _train_all(study: Study, options: LaunchOptions) -> tuple[Study, dict[str, s
         devices=placement.devices,
     )
     study = replace(_prepared(study, workspace), placement=placement)
+    os.environ[STUDY] = study.name
     write_plan(study, workspace)
     return study, launch_local(study, workspace, placement, machine, Progress(console), budget)
 
@@ -330,6 +309,7 @@ def _train_together(study: Study, options: LaunchOptions) -> Study | None:
 
     placement = options.placement.over(study.placement)
     study = replace(_prepared(study, options.workspace), placement=placement)
+    os.environ[STUDY] = study.name
     if not train_together(study.runs[0], options.workspace, placement, console):
         return None
     write_plan(study, options.workspace)
@@ -348,14 +328,6 @@ def _prepared(study: Study, workspace: Workspace) -> Study:
     for run in study.runs:
         check_enough(of_data[run.data], run)
     return study
-
-
-def _pinned(study: Study, workspace: Workspace) -> Study | None:
-    """The study with its data's content, if all of it is prepared."""
-    from scaling.data.prepare import pinned
-
-    found = {config: pinned(config, workspace.root) for config in study.datasets}
-    return None if None in found.values() else pin(study, found.__getitem__)
 
 
 @dataclass(frozen=True, kw_only=True)

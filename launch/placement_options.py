@@ -49,8 +49,8 @@ class PlacementOptions(MeshOptions):
     ] = None
     log_steps: Annotated[int | None, _option("placement.log-steps", "Between two points of the curve")] = None
     tracking: Annotated[
-        Literal["offline", "online", "off"] | None,
-        _option("tracking", "wandb: files beside each run, its server, or nothing"),
+        Literal["offline", "online", "tensorboard", "off"] | None,
+        _option("tracking", "wandb's files beside each run, its server, TensorBoard's files, or nothing"),
     ] = None
 
 

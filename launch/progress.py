@@ -89,7 +89,7 @@ class Progress:
                 f"{live['step']}/{live['steps']}",
                 f"{live['loss']:.4f}",
                 f"{live['tokens_per_second']:,.0f}",
-                _clock(left),
+                clock(left),
             )
         return table
 
@@ -99,10 +99,10 @@ class Progress:
             self._tasks[name].seconds * _share(self._tasks[name], live["step"]) for name, live in self._running.items()
         )
         elapsed = time.monotonic() - self._started
-        eta = _clock(elapsed * (total / done - 1)) if done else "?"
+        eta = clock(elapsed * (total / done - 1)) if done else "?"
         share = done / total if total else 1.0
         counts = f"{len(self._recent)} of {len(self._tasks)} runs"
-        return f"{counts}, {share:.0%} of the work, {_clock(elapsed)} gone, about {eta} to go"
+        return f"{counts}, {share:.0%} of the work, {clock(elapsed)} gone, about {eta} to go"
 
 
 def _share(task: Task, step: int) -> float:
@@ -116,7 +116,7 @@ def _describe(task: Task) -> str:
     return f"{total / 1e3:,.1f}k params, {task.run.tokens / 1e6:.2f}M tokens"
 
 
-def _clock(seconds: float) -> str:
+def clock(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -1,5 +1,6 @@
 """`scaling run`: one run of a plan, as every backend executes it and as it can be repeated by hand."""
 
+import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from launch.commands import WhereOptions, console
 from launch.worker import RESUME_ME
 from scaling.config import Placement
 from scaling.plan_file import Planned, read_plan
+from scaling.provenance import STUDY
 from scaling.workspace import Workspace
 
 EXIT_CODES = {"failed": 1, "cancelled": RESUME_ME, "held": 76}
@@ -28,6 +30,7 @@ def run(arguments: list[str]) -> None:
     options = tyro.cli(RunOptions, args=arguments, prog="scaling run", description=run.__doc__)
     plan = read_plan(options.plan)
     planned = plan.planned(options.run_id)
+    os.environ[STUDY] = plan.name
     from scaling.data.prepare import prepare
     from scaling.parallel.hosts import cluster
 

@@ -1,75 +1,138 @@
-"""How far each run of a study is, read from the run directories alone."""
+"""How far each run of a launched study is, read from its plan and the run directories alone."""
 
-from dataclasses import dataclass
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
-from rich.console import Console
-from rich.table import Table
-
-from scaling.config import RunConfig, run_id
-from scaling.counts import params
-from scaling.curve import last_live
-from scaling.lease import holder
-from scaling.plan import Study
-from scaling.record import RecordError, RunDirectory, read_record
+from launch.attempts import Attempts, count, ends
+from launch.planned import PlanRun, StudyPlan, directory_of
+from launch.settled import Memory, Settled
+from scaling.attempts import attempts
+from scaling.curve import first_live, tail_live
+from scaling.lease import EXPIRY_SECONDS, holder
+from scaling.record import RunDirectory
 from scaling.workspace import Workspace
+
+Standing = Literal["waiting", "training", "interrupted", "finished", "diverged", "failed", "unreadable"]
+SETTLED = ("finished", "diverged", "failed")
+TAIL_BYTES = 8000  # of a curve: some thirty steps, whose mean says how fast the run is
+SILENT_SECONDS = 4 * EXPIRY_SECONDS  # a holder elsewhere that was not heard of for so long trains no more, it seems
+LOG_LINES = 12  # of a failed run's log that are shown
 
 
 @dataclass(frozen=True, kw_only=True)
 class State:
-    """One run. `interrupted`: begun, and held by nobody now; launching again goes on with it."""
+    """One run. `interrupted`: begun, and held by nobody now; launching again goes on with it.
+
+    What it took is its own part alone; a trunk's is the trunk's.
+    """
 
     run_id: str
-    state: Literal["waiting", "training", "interrupted", "finished", "diverged", "failed", "unreadable"]
+    role: str
+    arm: str
+    state: Standing
     params: int
     tokens: int
     step: int
     steps: int
-    loss: float | None  # held-out when finished, else of the last batch
+    loss: float | None = None  # held-out when finished, else of the last steps
     message: str = ""
+    log: tuple[str, ...] = ()  # the last lines, of a failed run
+    tokens_per_second: float | None = None  # over the last steps, while it trains
+    eta_seconds: float | None = None
+    wall_seconds: float | None = 0.0  # so far; None where nobody measured it
+    flops: float = 0.0  # so far
+    devices: int = 0
+    device_kind: str = ""
+    attempts: Attempts = field(default_factory=Attempts)
 
 
-def states(study: Study, workspace: Workspace) -> list[State]:
-    """The state of every run of a study, in its order."""
-    return [_state(run, RunDirectory(workspace.runs / run_id(run))) for run in study.runs]
+def states(
+    plan: StudyPlan,
+    workspace: Workspace,
+    memory: Memory | None = None,
+) -> list[State]:
+    """The state of every run of a study, in its order. memory: of records read before."""
+    memory = Memory() if memory is None else memory
+    devices = plan.placement.devices
+    return [_state(run, directory_of(run, workspace), memory, devices) for run in plan.runs]
 
 
-def print_states(found: list[State], console: Console, *, all_runs: bool) -> None:
-    """Counts, and a line for each run that is under way or went wrong (or for every run)."""
-    counts: dict[str, int] = {}
-    for state in found:
-        counts[state.state] = counts.get(state.state, 0) + 1
-    console.print(", ".join(f"{count} {name}" for name, count in sorted(counts.items())), highlight=False)
-    shown = [state for state in found if all_runs or state.state not in ("finished", "waiting")]
-    if not shown:
-        return
-    table = Table(box=None, pad_edge=False)
-    for column in ("run", "state", "params", "tokens", "step", "loss", ""):
-        table.add_column(column, justify="left" if column in ("run", "state", "") else "right")
-    for state in shown:
-        loss = "" if state.loss is None else f"{state.loss:.4f}"
-        step = f"{state.step}/{state.steps}"
-        table.add_row(
-            state.run_id, state.state, f"{state.params:,}", f"{state.tokens:,}", step, loss, state.message[:200]
-        )
-    console.print(table)
+def log_end(path: Path, lines: int = LOG_LINES) -> tuple[str, ...]:
+    """The last lines of a log; none where there is none."""
+    try:
+        with path.open(encoding="utf-8", errors="replace") as file:
+            return tuple(line.rstrip("\n") for line in deque(file, maxlen=lines))
+    except FileNotFoundError:
+        return ()
 
 
-def _state(run: RunConfig, directory: RunDirectory) -> State:
+def _state(run: PlanRun, directory: RunDirectory, memory: Memory, devices: int) -> State:
     known = {
-        "run_id": run_id(run),
-        "params": params(run.model, run.objective).total,
+        "run_id": run.run_id,
+        "role": run.role,
+        "arm": run.arm,
+        "params": run.params,
         "tokens": run.tokens,
         "steps": run.steps,
     }
-    if directory.record.exists():
-        try:
-            record = read_record(directory.record)
-        except RecordError as error:
-            return State(**known, state="unreadable", step=0, loss=None, message=str(error))
-        loss = record.heldout.loss if record.heldout else record.train_loss
-        step = record.tokens.seen // run.batch_tokens
-        return State(**known, state=record.status, step=step, loss=loss, message=record.message)
-    last = last_live(directory.live_curve)
-    state = "training" if holder(directory.path) else "interrupted" if last else "waiting"
-    return State(**known, state=state, step=last["step"] if last else 0, loss=last["loss"] if last else None)
+    settled = memory.settled(directory.record)
+    if settled is not None and not (settled.status == "failed" and holder(directory.path)):
+        return _ended(run, directory, settled, known)
+    return _under_way(run, directory, known, devices)
+
+
+def _ended(run: PlanRun, directory: RunDirectory, settled: Settled, known: dict) -> State:
+    return State(
+        **known,
+        state=settled.status,
+        step=settled.tokens // run.batch_tokens,
+        loss=settled.loss,
+        message=settled.message,
+        log=log_end(directory.log) if settled.status == "failed" else (),
+        wall_seconds=settled.wall_seconds,
+        flops=settled.flops,
+        devices=settled.devices,
+        device_kind=settled.device_kind,
+        attempts=count(attempts(directory), held=False),
+    )
+
+
+def _under_way(run: PlanRun, directory: RunDirectory, known: dict, devices: int) -> State:
+    held = holder(directory.path)
+    silent = _silent_seconds(directory.path) if held else 0.0
+    is_training = held is not None and silent < SILENT_SECONDS
+    begun, rows = attempts(directory), tail_live(directory.live_curve, TAIL_BYTES)
+    known["state"] = "training" if is_training else "interrupted" if rows or begun else "waiting"
+    known["attempts"] = count(begun, is_training)
+    if is_training:
+        known["message"] = "asked to stop" if directory.cancel.exists() else ""
+    elif held is not None:
+        known["message"] = f"{held.host} has not been heard of for {silent:,.0f} s"
+    elif begun:
+        known["message"] = f"last attempt: {ends(begun, held=False)[-1]}"
+    return State(**known, **_curve(run, directory, rows, is_training, devices)) if rows else State(**known, step=0)
+
+
+def _curve(run: PlanRun, directory: RunDirectory, rows: list[dict], is_training: bool, devices: int) -> dict:
+    """What the last rows of its curve say of a run under way."""
+    last, began = rows[-1], first_live(directory.live_curve)
+    seconds = sum(row["step_seconds"] for row in rows) / len(rows)
+    own = last["step"] - (began["step"] - 1 if began else 0)
+    return {
+        "step": last["step"],
+        "loss": last["loss"],
+        "tokens_per_second": run.batch_tokens / seconds if is_training and seconds else None,
+        "eta_seconds": seconds * (run.steps - last["step"]) if is_training else None,
+        "wall_seconds": own * seconds,
+        "flops": last["flops"] / last["step"] * own,
+        "devices": devices,
+    }
+
+
+def _silent_seconds(path: Path) -> float:
+    """How long ago the last claim of a run was renewed, if the clocks agree; 0 where there is none."""
+    times = [claim.stat().st_mtime for claim in path.glob("lease-*.json")]
+    return max(0.0, time.time() - max(times)) if times else 0.0

@@ -61,16 +61,37 @@ def read_live(path: Path) -> list[dict[str, Any]]:
 
 
 def last_live(path: Path) -> dict[str, Any] | None:
-    """The last whole row of a running curve, read from the file's end; None if none can be read."""
-    if not path.exists():
-        return None
-    with path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - 1000))
-        whole = file.read().decode("utf-8", errors="replace").split("\n")[:-1]
+    """The last row of a running curve that can be read, from the file's end; None if there is none."""
+    rows = tail_live(path, size=1000)
+    return rows[-1] if rows else None
+
+
+def tail_live(path: Path, size: int) -> list[dict[str, Any]]:
+    """The whole rows in the last `size` bytes of a running curve, but none that cannot be read."""
     try:
-        return json.loads(whole[-1]) if whole else None
-    except json.JSONDecodeError:
-        return None  # training says what is wrong with it; looking on must not fail
+        with path.open("rb") as file:
+            start = max(0, file.seek(0, os.SEEK_END) - size)
+            file.seek(start)
+            lines = file.read().decode("utf-8", errors="replace").split("\n")[:-1]  # what follows is torn
+    except FileNotFoundError:
+        return []
+    rows = []
+    for line in lines[1:] if start else lines:  # the first is cut off
+        try:
+            rows.append(json.loads(line))
+        except json.JSONDecodeError:
+            continue  # training says what is wrong with it; looking on must not fail
+    return rows
+
+
+def first_live(path: Path) -> dict[str, Any] | None:
+    """The first row of a running curve: where this run's own steps begin; None if there is none."""
+    try:
+        with path.open("rb") as file:
+            line = file.readline(10_000)
+        return json.loads(line) if line.endswith(b"\n") else None
+    except (FileNotFoundError, json.JSONDecodeError):
+        return None
 
 
 def compact(live: Path, final: Path) -> None:

@@ -2,7 +2,7 @@
 
 A run directory holds `config.json` (the whole config), `curve.parquet` (or,
 while the run goes on, `curve.jsonl`), `record.json` (written last), `log.txt`,
-`attempts.jsonl`, `checkpoints/` and the lease of who trains it. Reading any of it executes no code.
+`attempts.jsonl`, `changes.patch`, `checkpoints/` and the lease of who trains it. Reading any of it executes no code.
 """
 
 import hashlib
@@ -93,6 +93,11 @@ class Provenance:
     device_kind: str
     devices: int
     host_cores: int
+    # Older records have none of these.
+    host: str = ""
+    command: str = ""  # as it was typed, secrets struck out
+    environment: dict[str, str] = field(default_factory=dict)  # what is on a list of harmless names
+    changes_bytes: int = 0  # of the uncommitted changes; `changes.patch` holds at most the first MB
 
 
 @_strict

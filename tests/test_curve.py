@@ -3,7 +3,7 @@ import math
 import pyarrow.parquet as pq
 import pytest
 
-from scaling.curve import COLUMNS, CurveWriter, compact, last_live, read_live
+from scaling.curve import COLUMNS, CurveWriter, compact, first_live, last_live, read_live, tail_live
 from scaling.record import RecordError
 
 
@@ -75,9 +75,24 @@ def test_a_damaged_curve_is_refused_with_its_line_and_looking_on_survives_it(pat
     path.write_text(path.read_text() + "damaged\n")
     with pytest.raises(RecordError, match="line 4 is no row of a curve: 'damaged'"):
         read_live(path)
-    assert last_live(path) is None
+    assert last_live(path)["step"] == 3
 
 
 def test_a_run_without_a_curve_has_no_rows(tmp_path):
     assert read_live(tmp_path / "none") == []
     assert last_live(tmp_path / "none") is None
+
+
+def test_the_end_of_a_curve_is_read_without_what_is_cut_off(path):
+    lines = path.read_text().splitlines(keepends=True)
+    assert [found["step"] for found in tail_live(path, size=len(lines[2]) + 5)] == [3]
+    assert [found["step"] for found in tail_live(path, size=10_000)] == [1, 2, 3]
+    assert tail_live(path.with_name("none"), size=100) == []
+
+
+def test_the_first_row_says_where_a_run_began(path, tmp_path):
+    assert first_live(path)["step"] == 1
+    assert first_live(tmp_path / "none") is None
+    torn = tmp_path / "torn"
+    torn.write_text('{"step": 1')
+    assert first_live(torn) is None

@@ -31,7 +31,7 @@ class Placement:
     grace_seconds: float = 30.0  # to finish a step and write a checkpoint when asked to stop; then it ends as it is
     profile_steps: int = 0  # traced by the profiler into the run's folder, once the run has settled
     log_steps: int = 10  # between two points of the curve
-    tracking: Literal["offline", "online", "off"] = "offline"
+    tracking: Literal["offline", "online", "tensorboard", "off"] = "offline"  # the first two are wandb's
 
     def __post_init__(self) -> None:
         require(self.data == -1 or self.data > 0, f"Placement.data={self.data}", "give a positive number, or -1")

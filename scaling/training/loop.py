@@ -25,7 +25,7 @@ from scaling.data.batches import check_enough, tokens_read
 from scaling.data.store import Store
 from scaling.outcome import record_of
 from scaling.parallel.hosts import check_alike, everyones, firsts, is_first, several
-from scaling.provenance import provenance
+from scaling.provenance import keep_changes, provenance
 from scaling.record import (
     Heldout,
     RunDirectory,
@@ -81,6 +81,8 @@ def train(
     with claimed(directory, run, stop, patience_seconds=patience_seconds) as claim:
         if claim.record is not None:
             return claim.record
+        if is_first():
+            keep_changes(directory.path)
         if isinstance(run.model, NgramConfig):
             return _counted(run, store, claim, placement)
         keep = {tokens // run.batch_tokens for tokens in keep_tokens}

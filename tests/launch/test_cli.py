@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from launch import commands, studies
+from launch import commands, state_commands, studies
 from launch.analysis_commands import FitOptions, fit, report
-from launch.commands import LaunchOptions, PlanOptions, StatusOptions, TrainOptions
+from launch.commands import LaunchOptions, PlanOptions, TrainOptions
 from launch.decision_commands import optimum
+from launch.state_commands import StatusOptions
 
 ROOT = Path(__file__).parents[2]
 
@@ -46,7 +47,7 @@ def test_help_names_every_command_and_study():
         assert word in shown
 
 
-@pytest.mark.parametrize("command", [commands.plan, commands.launch, commands.status, fit, report, optimum])
+@pytest.mark.parametrize("command", [commands.plan, commands.launch, state_commands.status, fit, report, optimum])
 @pytest.mark.parametrize("study", ["demo", "chinchilla", "kaplan"])
 def test_every_command_of_every_study_answers_help(capsys, command, study):
     shown = shown_by(capsys, command, study, "--help")
@@ -69,7 +70,7 @@ def test_train_and_data_answer_help(capsys):
         (("plan", "kaplan", "--tokens"), "branches: no horizons"),
         (("plan", "demo", "--vocab", "5"), "DataConfig.vocab=5"),
         (("fit", "demo", "--root", "no/such/place"), "study 'demo' has not been launched in"),
-        (("status", "demo", "--root", "no/such/place"), "the data of study 'demo' are not prepared yet"),
+        (("status", "demo", "--root", "no/such/place"), "study 'demo' has not been launched in"),
         (("data", "show", "--root", "no/such/place"), "these data are not prepared yet"),
         (("data", "cook"), "no action 'cook'"),
         (("train", "--model.heads", "5"), "heads=5 does not divide dim=64"),

@@ -18,6 +18,7 @@ from launch import local
 from launch.budget import Budget
 from launch.devices import Slot
 from launch.local import begin, launch
+from launch.planned import plan_of
 from launch.pool import Message
 from launch.progress import Progress
 from launch.status import states
@@ -73,7 +74,7 @@ def test_a_study_is_trained_its_trunk_once_and_a_second_launch_does_nothing(prep
     assert [started[run_id(run)] for run in study.runs if run.trunk] == [
         run.trunk.tokens for run in study.runs if run.trunk
     ]
-    assert {state.state for state in states(study, workspace)} == {"finished"}
+    assert {state.state for state in states(plan_of(study), workspace)} == {"finished"}
     before = time.monotonic()
     assert launch(study, workspace, QUIET, ONE, told()) == outcomes
     assert time.monotonic() - before < 2.0  # no process was started: that alone takes longer
@@ -249,11 +250,11 @@ def test_a_held_run_shows_as_training_and_a_begun_one_as_interrupted(prepared, w
     directory = RunDirectory(workspace.runs / run_id(study.runs[0]))
     directory.path.mkdir(parents=True)
     directory.live_curve.write_text(json.dumps({"step": 3, "tokens": 192, "loss": 5.0}) + "\n")
-    assert states(study, workspace)[0].state == "interrupted"
+    assert states(plan_of(study), workspace)[0].state == "interrupted"
     with held(directory.path):
-        state = states(study, workspace)[0]
+        state = states(plan_of(study), workspace)[0]
         assert (state.state, state.step, state.loss) == ("training", 3, 5.0)
-    assert states(study, workspace)[1].state == "waiting"
+    assert states(plan_of(study), workspace)[1].state == "waiting"
 
 
 def test_a_broken_record_stops_a_launch_before_anything_is_trained(prepared, workspace):
@@ -263,7 +264,7 @@ def test_a_broken_record_stops_a_launch_before_anything_is_trained(prepared, wor
     directory.record.write_text("{")
     with pytest.raises(RecordError, match="not whole JSON"):
         launch(study, workspace, QUIET, ONE, told())
-    assert states(study, workspace)[0].state == "unreadable"
+    assert states(plan_of(study), workspace)[0].state == "unreadable"
 
 
 def test_a_full_disk_is_refused_before_anything_is_trained(prepared, workspace, monkeypatch):

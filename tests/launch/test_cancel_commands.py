@@ -1,0 +1,69 @@
+"""Runs are stopped by a request, and failed ones are tried again."""
+
+import json
+
+import pytest
+
+from launch.cancel_commands import cancel, retry
+from launch.local import sweep_of
+from scaling.config import Placement, run_id
+from scaling.lease import held
+from tests.launch import made
+
+
+def call(command, workspace, *words):
+    command(["tiny", *words, "--root", str(workspace.root)])
+
+
+def test_every_run_that_is_not_settled_is_asked_to_stop(tmp_path, capsys):
+    study, workspace = made.launched(tmp_path)
+    done = made.settle(workspace, study.runs[0])
+    going = made.begin(workspace, study.runs[3], steps=3)
+    with held(going.path):
+        call(cancel, workspace)
+    assert "3 runs are asked to stop; 1 of them are being trained now" in capsys.readouterr().out
+    assert not done.cancel.exists()
+    assert all(made.directory(workspace, run).cancel.exists() for run in study.runs[1:])
+
+
+def test_one_run_is_cancelled_by_the_first_letters_of_its_id(tmp_path):
+    study, workspace = made.launched(tmp_path)
+    call(cancel, workspace, run_id(study.runs[1])[:5])
+    assert [made.directory(workspace, run).cancel.exists() for run in study.runs] == [False, True, False, False]
+
+
+def test_a_launch_takes_the_requests_back(tmp_path):
+    study, workspace = made.launched(tmp_path)
+    call(cancel, workspace)
+    sweep_of({run_id(run): (run, ()) for run in study.runs}, workspace, Placement())
+    assert not list(workspace.runs.glob("*/cancel"))
+
+
+def test_a_failed_record_is_moved_aside_under_a_free_name(tmp_path, capsys):
+    study, workspace = made.launched(tmp_path)
+    for _ in range(2):
+        found = made.settle(workspace, study.runs[3], "failed", wall_seconds=0.0, message="ValueError: no")
+        call(retry, workspace)
+    assert not found.record.exists()
+    assert json.loads((found.path / "record.failed-2.json").read_text())["message"] == "ValueError: no"
+    said = capsys.readouterr().out
+    assert "its record is record.failed-1.json now" in said and "1 failed runs will be tried again" in said
+
+
+def test_what_finished_or_is_being_trained_is_not_tried_again(tmp_path, capsys):
+    study, workspace = made.launched(tmp_path)
+    made.settle(workspace, study.runs[0])
+    failed = made.settle(workspace, study.runs[3], "failed", wall_seconds=0.0)
+    with held(failed.path):
+        call(retry, workspace)
+    assert failed.record.exists() and "is being trained already" in capsys.readouterr().out
+    with pytest.raises(ValueError, match="has not failed: it is finished"):
+        call(retry, workspace, run_id(study.runs[0]))
+
+
+def test_an_unknown_run_and_letters_of_several_are_refused(tmp_path):
+    _, workspace = made.launched(tmp_path)
+    with pytest.raises(ValueError, match="no run of study 'tiny' begins with 'xyz'"):
+        call(cancel, workspace, "xyz")
+    with pytest.raises(ValueError, match=r"4 runs of study 'tiny' begin with '', .*; give more letters"):
+        call(cancel, workspace, "")
