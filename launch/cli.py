@@ -19,6 +19,7 @@ A laboratory for neural scaling laws: state a question, plan and price the runs,
   scaling launch STUDY    train what is not trained yet, then fit and report
   scaling status STUDY    how far each run is
   scaling run PLAN RUN    one run of a launched study, as every backend executes it
+  scaling serve STUDY     a live page of it in the browser: runs, curves, the law so far
   scaling train           one run, all of it from options
   scaling data prepare    tokenize a corpus; `scaling data show` describes a prepared one
   scaling models          the published shapes by name, with their parameters
@@ -60,6 +61,7 @@ def main() -> None:
         models_command,
         parallel_command,
         run_command,
+        serve_command,
     )
 
     known = {
@@ -67,6 +69,7 @@ def main() -> None:
         "launch": commands.launch,
         "run": run_command.run,
         "status": commands.status,
+        "serve": serve_command.serve,
         "train": commands.train,
         "data": commands.data,
         "models": models_command.models,
