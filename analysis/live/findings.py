@@ -19,6 +19,7 @@ from analysis.report.pictures import Picture, pictures
 from analysis.report.report import answers, warnings
 from analysis.report.sections import next_section, parameter_table
 from analysis.tables.table import Manifest, column
+from analysis.words import plural
 
 NEEDED = len(laws.chinchilla.names) - len(laws.chinchilla.fixed) + 1  # runs: one more than it has parameters
 
@@ -27,8 +28,9 @@ NEEDED = len(laws.chinchilla.names) - len(laws.chinchilla.fixed) + 1  # runs: on
 class Findings:
     """Parts of a page, as HTML."""
 
-    law: str
-    advice: str
+    law: str  # the answer and its figures
+    beside: str  # sections that follow it
+    advice: str  # a section: what to train next
 
 
 def fitted(table: pa.Table, manifest: Manifest) -> Analysis | Comparison:
@@ -52,9 +54,9 @@ def findings(found: Analysis | Comparison) -> Findings:
     first = "".join(shown.get(name, "") for name in ("loss_compute", "isoflop", "surface"))
     pair = "".join(shown.get(name, "") for name in ("size", "ratio"))
     body = answers(found) + first + (f"<div class='pair'>{pair}</div>" if pair else "")
-    law = section("The law so far", body + _parameters(found) + shown.get("residuals", ""))
     return Findings(
-        law=law + notes("Read with care", warnings(found)),
+        law=body + _parameters(found) + shown.get("residuals", ""),
+        beside=notes("Read with care", warnings(found)),
         advice=next_section(found, shown.get("next_runs", "")) or _no_advice(why_none),
     )
 
@@ -63,12 +65,12 @@ def curves_figure(curves: list[Curve]) -> str:
     """The training curves; empty where there are none."""
     if not any(len(curve.loss) for curve in curves):
         return ""
-    said = "; ".join(curve.text.replace("\n", ", ") for curve in curves if len(curve.loss))
+    ends = [curve.loss[-1] for curve in curves if len(curve.loss)]
     picture = Picture(
         name="curves", title="Training curves", figure=training_curves(curves), texts=texts(curves),
-        caption="Training loss against the compute spent so far, a line a run; each point is the mean of the steps "
-        "about it. A branch begins where it leaves its trunk. The law is fitted to held-out losses, not to these.",
-        alt=f"Training losses now: {said}.",
+        caption="Training loss against the compute spent so far, a line a run; each point is a mean over neighbouring "
+        "steps. A branch begins where it leaves its trunk. The law is fitted to held-out losses, not to these.",
+        alt=f"{plural(len(ends), 'run')} begun, at training losses from {min(ends):.3f} to {max(ends):.3f}.",
     )  # fmt: skip
     return _block(picture)
 
@@ -95,9 +97,9 @@ def _parameters(found: Analysis) -> str:
 
 def _arms(found: Comparison) -> Findings:
     shown = "".join(_blocks(comparison_pictures(found)).values())
-    law = section("The arms so far", comparison_answers(found) + shown) + arms_section(found) + exponents(found)
     return Findings(
-        law=law + notes("Read with care", warnings(found)),
+        law=comparison_answers(found) + shown,
+        beside=arms_section(found) + exponents(found) + notes("Read with care", warnings(found)),
         advice=_no_advice("It is given for one law, and this study compares arms."),
     )
 

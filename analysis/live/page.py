@@ -23,14 +23,13 @@ html { overflow-anchor: none; }  /* the script keeps what is read in its place *
 #asof { position: sticky; top: 0; z-index: 8; margin: 0; padding: .45rem 1.5rem; font-size: .85rem; text-align: center;
   max-width: none; color: var(--muted); background: var(--soft); border-bottom: 1px solid var(--line); }
 #asof.lost { color: var(--ink); background: var(--note); border-bottom: 2px solid var(--edge); font-weight: 600; }
-.fitted { margin: 3rem 0 -2.5rem; }
 progress { width: 6rem; height: .6rem; accent-color: var(--accent); vertical-align: baseline; }
 code { font: .85em ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; }
 .state.finished { color: var(--good); } .state.training { color: var(--accent); }
 .state.diverged, .state.failed, .state.unreadable { color: var(--edge); }
 .state.waiting, .state.interrupted { color: var(--muted); }
 .note dd { white-space: pre-line; }
-#lines path { pointer-events: stroke; }
+[id$='-lines'] path { pointer-events: stroke; }
 """
 )
 

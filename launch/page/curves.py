@@ -70,19 +70,20 @@ class GrowingCurve:
         place = FIELDS.index("tokens")
         return (rows[-1][place] - rows[0][place]) / seconds if seconds > 0 else None
 
-    def thin(self, points: int) -> Thin:
-        """At most so many points, closer together at the start, where the loss falls fastest."""
+    def thin(self, per_decade: int) -> Thin:
+        """As many points as a decade of compute may have."""
         columns = np.array(self.rows, float).reshape(-1, len(FIELDS)).T
         flops, loss = columns[FIELDS.index("flops")], columns[FIELDS.index("loss")]
         known = np.isfinite(loss) & (flops > 0) & (loss > 0)
-        return thinned(flops[known], loss[known], points)
+        return thinned(flops[known], loss[known], per_decade)
 
 
-def thinned(flops: np.ndarray, loss: np.ndarray, points: int) -> Thin:
-    """(n,) values as means over at most `points` stretches of steps, each some times as long as the one before."""
+def thinned(flops: np.ndarray, loss: np.ndarray, per_decade: int) -> Thin:
+    """(n,) values of ascending FLOPs as means over equal stretches of a logarithmic axis: what a reader sees of them."""
     if not len(loss):
         return Thin(flops=flops, loss=loss)
-    starts = np.unique(np.geomspace(1, len(loss) + 1, points + 1).astype(int) - 1)[:-1]
+    place = np.floor(np.log10(flops) * per_decade)
+    starts = np.flatnonzero(np.diff(place, prepend=-np.inf))
     counts = np.diff([*starts, len(loss)])
     return Thin(flops=np.add.reduceat(flops, starts) / counts, loss=np.add.reduceat(loss, starts) / counts)
 
@@ -96,6 +97,6 @@ def _row(line: bytes) -> tuple[float, ...] | None:
         return None
 
 
-def points_each(curves: Sequence[Any], together: int = 6000, most: int = 100, least: int = 12) -> int:
-    """Of each curve, so that a figure of many runs stays light."""
+def per_decade(curves: Sequence[Any], together: int = 1200, most: int = 30, least: int = 8) -> int:
+    """Points of each curve in a decade of compute, so that a figure of many runs stays light."""
     return max(least, min(most, together // max(1, len(curves))))

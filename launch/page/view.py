@@ -28,7 +28,7 @@ def now(states: Sequence[RunState]) -> str:
     """The runs that are being trained, and what went wrong with others."""
     active = [state for state in states if state.state in ("training", "interrupted")]
     quiet = "" if active else paragraph("No run is being trained.", "muted")
-    table = _table(active, ("run", "arm", "N", "D", "state", "progress", "loss", "tokens/s", "to go")) if active else ""
+    table = _table(active, ("run", "arm", "state", "progress", "loss", "tokens/s", "to go", "N", "D")) if active else ""
     wrong = [
         (f"{state.run_id} {state.state}", state.message[:LONGEST] or "its record gives no reason")
         for state in states if state.state in WRONG
@@ -41,8 +41,9 @@ def everything(states: Sequence[RunState]) -> str:
     shown = [
         _folded("finished", [state for state in states if state.state == "finished"], "loss, held-out"),
         _folded("waiting", [state for state in states if state.state == "waiting"], ""),
-        _folded("diverged, failed or unreadable", [state for state in states if state.state in WRONG], "loss"),
     ]
+    if wrong := [state for state in states if state.state in WRONG]:
+        shown.append(_folded("diverged, failed or unreadable", wrong, "loss"))
     return section("Runs", "".join(shown))
 
 
@@ -88,7 +89,7 @@ def _numbers(states: Sequence[RunState]) -> list[tuple[str, str, str]]:
     speed = sum(state.tokens_per_second or 0 for state in active)
     return [
         ("runs finished", f"{_finished(points)} of {len(points)}", beside),
-        ("being trained", str(len(active)), f"{short(speed)} tokens a second" if speed else ""),
+        ("being trained", str(len(active)), f"{short(speed)} tokens a second" if speed else "at no known speed"),
         _spent(states),
         _to_go(states, active),
     ]
@@ -96,7 +97,7 @@ def _numbers(states: Sequence[RunState]) -> list[tuple[str, str, str]]:
 
 def _spent(states: Sequence[RunState]) -> tuple[str, str, str]:
     """Compute done, of all that is planned."""
-    label = "of the planned compute done"
+    label = "planned compute done"
     unknown = sum(state.flops is None for state in states)
     if unknown:
         return label, UNKNOWN, f"the size of {plural(unknown, 'run')} is not known before it begins"

@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 import traceback
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from analysis.figures.training import Curve
 from analysis.live.findings import Findings, curves_figure, findings, fitted
@@ -19,14 +19,14 @@ from analysis.tables.records import flatten
 from analysis.tables.table import Manifest, canonical, read_manifest
 from analysis.words import plural
 from launch.page import view
-from launch.page.curves import points_each
+from launch.page.curves import per_decade
 from launch.page.runs import Run, RunState, planned_runs
 from scaling.record import RunRecord
 from scaling.workspace import Workspace
 
 LOOK_SECONDS = 2.0  # between two looks
 REST = 4.0  # a fit, or a drawing, is followed by a rest so many times as long: the cores belong to training
-PARTS = ("head", "now", "law", "curves", "next", "runs")
+PARTS = ("head", "now", "curves", "law", "next", "runs")
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Fit(Work):
     """The last fit, and whether one is under way."""
 
     thread: threading.Thread | None = None
-    found: Findings = field(default_factory=lambda: Findings(law="", advice=""))
+    found: Findings = field(default_factory=lambda: Findings(law="", beside="", advice=""))
     said: str = ""  # of what, and when
 
     @property
@@ -97,8 +97,8 @@ class Watch:
         self._begin_fit(manifest, runs)
         self._draw(runs, states)
         made = (
-            view.head(manifest, states), view.now(states), self._law(states, manifest), section("Curves", self._curves),
-            self._fit.found.advice, view.everything(states),
+            view.head(manifest, states), view.now(states), self._curves, self._law(states), self._fit.found.advice,
+            view.everything(states),
         )  # fmt: skip
         self.parts = {name: Part(html) for name, html in zip(PARTS, made, strict=True)}
         self.looked = time.time()
@@ -126,24 +126,26 @@ class Watch:
         seen = tuple((len(run.curve.rows), state.state) for run, state in zip(runs, states, strict=True))
         if not self._drawn.due(seen):
             return
-        begun, points = time.monotonic(), points_each(runs)
-        curves = [_curve(run, state, points) for run, state in zip(runs, states, strict=True)]
+        begun, dense = time.monotonic(), per_decade(runs)
+        curves = [_curve(run, state, dense) for run, state in zip(runs, states, strict=True)]
         with self._drawing:
             self._curves = curves_figure(curves)
         self._drawn = Work(made_from=seen, ended=time.monotonic(), took=time.monotonic() - begun)
 
     def _begin_fit(self, manifest: Manifest, runs: list[Run]) -> None:
-        recorded = [(run, run.record) for run in runs if isinstance(run.record, RunRecord)]
-        points = sum(record.status == "finished" and run.role != "trunk" for run, record in recorded)
+        recorded = [run.record for run in runs if isinstance(run.record, RunRecord) and run.role != "trunk"]
+        points = sum(record.status == "finished" for record in recorded)
         seen = (manifest, tuple((run.run_id, run.written) for run in runs if run.record))
         if not points or self._fit.busy or not self._fit.due(seen):
             return
-        work = (manifest, [record for _, record in recorded], points, seen)
+        work = (manifest, recorded, points, seen)
         self._fit.thread = threading.Thread(target=self._do_fit, args=work, name="fit", daemon=True)
         self._fit.thread.start()
 
     def _do_fit(self, manifest: Manifest, records: list[RunRecord], points: int, seen: object) -> None:
+        """records: of the runs that a law is fitted to; trunks are none of them."""
         begun, at = time.monotonic(), time.strftime("%H:%M:%S")
+        manifest = replace(manifest, runs=tuple(run for run in manifest.runs if run.role != "trunk"))
         try:
             result = fitted(canonical(from_rows(map(flatten, records)), "the records"), manifest)
             with self._drawing:
@@ -151,24 +153,25 @@ class Watch:
         except Exception as error:  # no fit must end the page: it says so, and goes on to show the runs
             if not isinstance(error, ValueError):
                 traceback.print_exc(file=sys.stderr)
-            found = Findings(law=notes("No fit", [(type(error).__name__, str(error))]), advice="")
+            found = Findings(law="", beside=notes("No fit", [(type(error).__name__, str(error))]), advice="")
         self._fit = Fit(
             made_from=seen, ended=time.monotonic(), took=time.monotonic() - begun, found=found,
             said=f"From {plural(points, 'finished run')}, at {at}.",
         )  # fmt: skip
         self._asked.set()
 
-    def _law(self, states: list[RunState], manifest: Manifest) -> str:
+    def _law(self, states: list[RunState]) -> str:
         """The last fit, with how old it is."""
-        finished = sum(state.state == "finished" and state.role != "trunk" for state in states)
-        if not finished:
-            return section("The law so far", paragraph("Nothing can be fitted before a run has finished.", "muted"))
-        busy = "A fit of all finished runs is under way." if self._fit.busy else ""
-        return f"<p class='muted fitted'>{self._fit.said} {busy}</p>{self._fit.found.law}"
+        if not any(state.state == "finished" and state.role != "trunk" for state in states):
+            said = paragraph("Nothing can be fitted before a run has finished.", "muted")
+            return section("The law so far", said)
+        busy = "All finished runs are being fitted now." if self._fit.busy else ""
+        fit = self._fit.found
+        return section("The law so far", paragraph(f"{self._fit.said} {busy}".strip(), "muted") + fit.law) + fit.beside
 
 
-def _curve(run: Run, state: RunState, points: int) -> Curve:
-    thin = run.curve.thin(points)
+def _curve(run: Run, state: RunState, dense: int) -> Curve:
+    thin = run.curve.thin(dense)
     return Curve(
         text=view.text_of(state), params=state.params or 1, flops=thin.flops, loss=thin.loss, state=state.state,
         arm=state.arm,
