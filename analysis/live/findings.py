@@ -44,8 +44,11 @@ def fitted(table: pa.Table, manifest: Manifest) -> Analysis | Comparison:
     return analyse(table, manifest=manifest)
 
 
-def findings(found: Analysis | Comparison) -> Findings:
-    """The result with its figures. matplotlib's settings are the process's: one thread at a time may call this."""
+def findings(found: Analysis | Comparison, to_come: int) -> Findings:
+    """The result with its figures. to_come: runs of the study that it does not hold yet.
+
+    matplotlib's settings are the process's: one thread at a time may call this.
+    """
     if isinstance(found, Comparison):
         return _arms(found)
     advice, why_none = _advice(found)
@@ -57,7 +60,7 @@ def findings(found: Analysis | Comparison) -> Findings:
     return Findings(
         law=body + _parameters(found) + shown.get("residuals", ""),
         beside=notes("Read with care", warnings(found)),
-        advice=next_section(found, shown.get("next_runs", "")) or _no_advice(why_none),
+        advice=next_section(found, shown.get("next_runs", ""), _beforehand(to_come)) or _no_advice(why_none),
     )
 
 
@@ -102,6 +105,10 @@ def _arms(found: Comparison) -> Findings:
         beside=arms_section(found) + exponents(found) + notes("Read with care", warnings(found)),
         advice=_no_advice("It is given for one law, and this study compares arms."),
     )
+
+
+def _beforehand(to_come: int) -> str:
+    return f"It knows nothing of the {plural(to_come, 'planned run')} still to come." if to_come else ""
 
 
 def _no_advice(why: str) -> str:

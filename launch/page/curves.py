@@ -79,7 +79,7 @@ class GrowingCurve:
 
 
 def thinned(flops: np.ndarray, loss: np.ndarray, per_decade: int) -> Thin:
-    """(n,) values of ascending FLOPs as means over equal stretches of a logarithmic axis: what a reader sees of them."""
+    """(n,) values of ascending FLOPs as means over equal stretches of a logarithmic axis."""
     if not len(loss):
         return Thin(flops=flops, loss=loss)
     place = np.floor(np.log10(flops) * per_decade)

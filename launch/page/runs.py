@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from launch.local import is_held
 from launch.page.curves import GrowingCurve
+from scaling.attempts import FAULTS, attempts
 from scaling.config import RunConfig, from_dict
 from scaling.config.identity import RUN_ID_LENGTH
 from scaling.counts import flops_per_token, params
+from scaling.lease import Watch as LeaseWatch
 from scaling.record import RecordError, RunDirectory, RunRecord, read_config, read_record
 from scaling.workspace import Workspace
 
@@ -33,7 +34,8 @@ class RunState:
     share: float  # of its own steps that are done
     loss: float | None  # held-out where finished, else of the last batch
     tokens_per_second: float | None  # now where it is training, else over all of it
-    message: str = ""
+    attempts: int  # of a run that has no record yet
+    message: str  # why it stands still
 
     @property
     def seconds_left(self) -> float | None:
@@ -58,14 +60,14 @@ class Size:
 class Run:
     """One planned run, looked at again and again: what has not changed is not read again."""
 
-    def __init__(self, planned: dict[str, Any], runs: Path):
-        """planned: its entry in the plan file. Raises ValueError for a run id that is none."""
+    def __init__(self, planned: dict[str, Any], runs: Path, leases: LeaseWatch):
+        """planned: its entry in the plan file. leases: one a process. Raises ValueError for a run id that is none."""
         self.run_id, self.role = str(planned["run_id"]), str(planned.get("role", "cell"))
         if not RUN_ID.fullmatch(self.run_id):
             raise ValueError(f"run id {self.run_id!r} is not {RUN_ID_LENGTH} hex digits; launch the study again")
         self.arm = str(planned.get("arm") or "")
         self.directory = RunDirectory(runs / self.run_id)
-        self.curve = GrowingCurve(self.directory)
+        self.curve, self._leases = GrowingCurve(self.directory), leases
         self.record: RunRecord | RecordError | None = None
         self.written: tuple[int, int] | None = None  # time and size of the record that was read
         self._planned, self._size = planned.get("config"), None
@@ -78,13 +80,17 @@ class Run:
             self.curve.look()
         if isinstance(self.record, RecordError):
             return self._state("unreadable", message=str(self.record))
-        held = not settled and is_held(self.directory)
+        held = not settled and not self._leases.is_free(self.directory.path)
         if self.record is not None and not held:
             return self._recorded(self.record)
-        last = self.curve.last
-        state = "training" if held else "interrupted" if last else "waiting"
-        speed = self.curve.tokens_per_second() if held else None
-        return self._state(state, step=int(last["step"]) if last else 0, loss=last and last["loss"], speed=speed)
+        last, tried = self.curve.last, attempts(self.directory)
+        state = "training" if held else "interrupted" if last or tried else "waiting"
+        fault = tried[-1] if tried and tried[-1].cause in FAULTS and not held else None
+        return self._state(
+            state, step=int(last["step"]) if last else 0, loss=last and last["loss"], attempts=len(tried),
+            speed=self.curve.tokens_per_second() if held else None,
+            message=f"{fault.cause.replace('_', ' ')}: {fault.message}" if fault else "",
+        )  # fmt: skip
 
     def _look_at_record(self) -> None:
         try:
@@ -108,13 +114,14 @@ class Run:
         return self._state(record.status, step=step, loss=loss, speed=speed, message=record.message)
 
     def _state(
-        self, state: State, *, step: int = 0, loss: float | None = None, speed: float | None = None, message: str = ""
-    ) -> RunState:
+        self, state: State, *, step: int = 0, loss: float | None = None, speed: float | None = None, message: str = "",
+        attempts: int = 0,
+    ) -> RunState:  # fmt: skip
         known = self.size()
         done = (step - known.begun) / max(1, known.steps - known.begun) if known else 0.0
         return RunState(
             run_id=self.run_id, role=self.role, arm=self.arm, state=state, loss=loss, tokens_per_second=speed,
-            message=message, share=min(1.0, max(0.0, done)),
+            message=message, attempts=attempts, share=min(1.0, max(0.0, done)),
             params=known and known.params, tokens=known and known.tokens,
             own_tokens=known and known.own_tokens, flops=known and known.flops,
         )  # fmt: skip
@@ -145,6 +152,7 @@ def planned_runs(path: Path, workspace: Workspace) -> list[Run]:
     """Every run of a plan file. Raises ValueError where it is none."""
     try:
         entries = json.loads(path.read_text(encoding="utf-8"))["runs"]
-        return [Run(entry, workspace.runs) for entry in entries]
+        leases = LeaseWatch()
+        return [Run(entry, workspace.runs, leases) for entry in entries]
     except (json.JSONDecodeError, KeyError, TypeError) as error:
         raise ValueError(f"{path}: no plan of a study ({error}); launch the study again to write it anew") from None

@@ -31,7 +31,7 @@ def now(states: Sequence[RunState]) -> str:
     table = _table(active, ("run", "arm", "state", "progress", "loss", "tokens/s", "to go", "N", "D")) if active else ""
     wrong = [
         (f"{state.run_id} {state.state}", state.message[:LONGEST] or "its record gives no reason")
-        for state in states if state.state in WRONG
+        for state in states if state.state in WRONG or (state.state == "interrupted" and state.message)
     ]  # fmt: skip
     return section("Under way", quiet + table) + notes("Went wrong", wrong)
 
@@ -87,9 +87,10 @@ def _numbers(states: Sequence[RunState]) -> list[tuple[str, str, str]]:
     active = [state for state in states if state.state == "training"]
     beside = f"and {_finished(trunks)} of {plural(len(trunks), 'trunk')}" if trunks else ""
     speed = sum(state.tokens_per_second or 0 for state in active)
+    how_fast = f"{short(speed)} tokens a second" if speed else "speed not known yet" if active else "nobody holds a run"
     return [
         ("runs finished", f"{_finished(points)} of {len(points)}", beside),
-        ("being trained", str(len(active)), f"{short(speed)} tokens a second" if speed else "at no known speed"),
+        ("being trained, trunks too", str(len(active)), how_fast),
         _spent(states),
         _to_go(states, active),
     ]
@@ -129,12 +130,16 @@ CELLS: dict[str, tuple[bool, Callable[[RunState], str]]] = {  # whether a number
     "arm": (False, lambda state: escape(state.arm)),
     "N": (True, lambda state: UNKNOWN if state.params is None else compact(state.params)),
     "D": (True, lambda state: UNKNOWN if state.tokens is None else compact(state.tokens)),
-    "state": (False, lambda state: f"<span class='state {state.state}'>{state.state}</span>"),
+    "state": (False, lambda state: f"<span class='state {state.state}'>{state.state}</span>{_attempt(state)}"),
     "progress": (True, lambda state: f"<progress max='1' value='{state.share:.4f}'></progress> {state.share:.0%}"),
     "loss": (True, lambda state: UNKNOWN if state.loss is None else number(state.loss, ".4f")),
     "tokens/s": (True, lambda state: f"{state.tokens_per_second:,.0f}" if state.tokens_per_second else UNKNOWN),
     "to go": (True, lambda state: UNKNOWN if state.seconds_left is None else clock(state.seconds_left)),
 }
+
+
+def _attempt(state: RunState) -> str:
+    return f" <small>attempt {state.attempts}</small>" if state.attempts > 1 else ""
 
 
 def _table(states: Sequence[RunState], columns: Sequence[str], labels: dict[str, str] | None = None) -> str:

@@ -149,7 +149,7 @@ class Watch:
         try:
             result = fitted(canonical(from_rows(map(flatten, records)), "the records"), manifest)
             with self._drawing:
-                found = findings(result)
+                found = findings(result, len(manifest.runs) - points)
         except Exception as error:  # no fit must end the page: it says so, and goes on to show the runs
             if not isinstance(error, ValueError):
                 traceback.print_exc(file=sys.stderr)
