@@ -10,6 +10,7 @@ import os
 import select
 import shutil
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,13 @@ FLAGS = (
     "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync",
     "--disable-default-apps", "--disable-extensions", "--hide-scrollbars", "--mute-audio",
 )  # fmt: skip
+# Puts the pipe's ends where the browser looks for them, whatever their numbers were, and becomes the browser.
+STARTER = """
+import fcntl, os, sys
+for place, end in zip((3, 4), [fcntl.fcntl(int(text), fcntl.F_DUPFD, 10) for text in sys.argv[1:3]]):
+    os.dup2(end, place)
+os.execv(sys.argv[3], sys.argv[3:])
+"""
 SECONDS = 60.0  # that any answer may take: the machine may be busy
 
 
@@ -35,12 +43,11 @@ class Chromium:
         """profile: an empty folder for the browser's own files."""
         read_here, write_there = os.pipe()
         read_there, write_here = os.pipe()
-        # The shell puts the ends where the browser looks for them, whatever their numbers are here.
-        program = f'exec "$0" "$@" 3<&{read_there} 4>&{write_there}'
-        command = ["sh", "-c", program, executable(), *FLAGS, f"--user-data-dir={profile}", "about:blank"]
+        command = [sys.executable, "-ISc", STARTER, str(read_there), str(write_there), executable(), *FLAGS]
         self._process = subprocess.Popen(
-            command, pass_fds=(read_there, write_there), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL, start_new_session=True, env={**os.environ, "HOME": str(profile)},
+            [*command, f"--user-data-dir={profile}", "about:blank"], pass_fds=(read_there, write_there),
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+            env={**os.environ, "HOME": str(profile)},
         )  # fmt: skip
         os.close(read_there)
         os.close(write_there)

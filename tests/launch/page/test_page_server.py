@@ -15,9 +15,9 @@ from tests.launch.page.made import EVIL, begin, launched, settle, study_of
 
 
 @contextmanager
-def serving(workspace, study):
-    """The port of a server that runs until the end of the block."""
-    place, watch = bound(0), Watch(workspace, study)
+def serving(workspace, study, port=0):
+    """The port of a server that runs until the end of the block; 0 takes a free one."""
+    place, watch = bound(port), Watch(workspace, study)
     watch.start()
     running = server(watch, study)
     thread = threading.Thread(target=running.run, kwargs={"sockets": [place]})
