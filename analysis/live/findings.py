@@ -68,11 +68,12 @@ def curves_figure(curves: list[Curve]) -> str:
     """The training curves; empty where there are none."""
     if not any(len(curve.loss) for curve in curves):
         return ""
+    goals = " Losses of two objectives are of different tokens." if any(curve.arm for curve in curves) else ""
     ends = [curve.loss[-1] for curve in curves if len(curve.loss)]
     picture = Picture(
         name="curves", title="Training curves", figure=training_curves(curves), texts=texts(curves),
         caption="Training loss against the compute spent so far, a line a run; each point is a mean over neighbouring "
-        "steps. A branch begins where it leaves its trunk. The law is fitted to held-out losses, not to these.",
+        "steps. A branch begins where it leaves its trunk. The law is fitted to held-out losses, not to these." + goals,
         alt=f"{plural(len(ends), 'run')} begun, at training losses from {min(ends):.3f} to {max(ends):.3f}.",
     )  # fmt: skip
     return _block(picture)
@@ -81,12 +82,12 @@ def curves_figure(curves: list[Curve]) -> str:
 def _advice(found: Analysis) -> tuple[Recommendation | None, str]:
     """What to train after the finished runs, with as much compute as the largest of them took; or why that is open."""
     if not found.law:
-        return None, "It follows from the law, which these runs do not determine yet."
+        return None, "No advice yet: it follows from the law, which these runs do not determine."
     budget = float(column(found.table, "flops").max())
     try:
         return recommend(found.law.boot, found.table, found.law.kappa, budget, target_flops=found.target), ""
     except ValueError as error:
-        return None, str(error)
+        return None, f"No advice: {error}."
 
 
 def _parameters(found: Analysis) -> str:
@@ -103,7 +104,7 @@ def _arms(found: Comparison) -> Findings:
     return Findings(
         law=comparison_answers(found) + shown,
         beside=arms_section(found) + exponents(found) + notes("Read with care", warnings(found)),
-        advice=_no_advice("It is given for one law, and this study compares arms."),
+        advice=_no_advice("No advice: it is given for one law, and this study compares arms."),
     )
 
 
@@ -112,7 +113,7 @@ def _beforehand(to_come: int) -> str:
 
 
 def _no_advice(why: str) -> str:
-    return section("Runs to train next", paragraph(f"No advice yet. {why}", "muted"))
+    return section("Runs to train next", paragraph(why, "muted"))
 
 
 def _blocks(found: Iterable[Picture]) -> dict[str, str]:

@@ -85,7 +85,11 @@ def _enough(manifest: Manifest, states: Sequence[RunState]) -> str:
 def _numbers(states: Sequence[RunState]) -> list[tuple[str, str, str]]:
     points, trunks = _points(states), [state for state in states if state.role == "trunk"]
     active = [state for state in states if state.state == "training"]
-    beside = f"and {_finished(trunks)} of {plural(len(trunks), 'trunk')}" if trunks else ""
+    beside = (
+        f"and {_finished(trunks)} of {plural(len(trunks), 'trunk')}"
+        if trunks
+        else f"{len(points) - _finished(points)} to come"
+    )
     speed = sum(state.tokens_per_second or 0 for state in active)
     how_fast = f"{short(speed)} tokens a second" if speed else "speed not known yet" if active else "nobody holds a run"
     return [

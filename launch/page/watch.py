@@ -96,10 +96,8 @@ class Watch:
         states = [run.look() for run in runs]
         self._begin_fit(manifest, runs)
         self._draw(runs, states)
-        made = (
-            view.head(manifest, states), view.now(states), self._curves, self._law(states), self._fit.found.advice,
-            view.everything(states),
-        )  # fmt: skip
+        law, advice = self._law(manifest, states), self._fit.found.advice
+        made = (view.head(manifest, states), view.now(states), self._curves, law, advice, view.everything(states))
         self.parts = {name: Part(html) for name, html in zip(PARTS, made, strict=True)}
         self.looked = time.time()
 
@@ -160,14 +158,15 @@ class Watch:
         )  # fmt: skip
         self._asked.set()
 
-    def _law(self, states: list[RunState]) -> str:
+    def _law(self, manifest: Manifest, states: list[RunState]) -> str:
         """The last fit, with how old it is."""
+        title = "The arms so far" if manifest.arms else "The law so far"
         if not any(state.state == "finished" and state.role != "trunk" for state in states):
             said = paragraph("Nothing can be fitted before a run has finished.", "muted")
-            return section("The law so far", said)
+            return section(title, said)
         busy = "All finished runs are being fitted now." if self._fit.busy else ""
         fit = self._fit.found
-        return section("The law so far", paragraph(f"{self._fit.said} {busy}".strip(), "muted") + fit.law) + fit.beside
+        return section(title, paragraph(f"{self._fit.said} {busy}".strip(), "muted") + fit.law) + fit.beside
 
 
 def _curve(run: Run, state: RunState, dense: int) -> Curve:
