@@ -54,6 +54,8 @@ def server(watch: Watch, study: str) -> uvicorn.Server:
         access_log=False,
         server_header=False,
         proxy_headers=False,
+        http="h11",  # whatever else is installed: what is tested is what runs
+        loop="asyncio",
         ws="none",
         lifespan="off",
         timeout_graceful_shutdown=1,
