@@ -42,9 +42,10 @@ def serve(arguments: list[str]) -> None:
         server(watch, name).run(sockets=[place])
     except KeyboardInterrupt:  # uvicorn has closed its connections and hands the signal on
         print("no longer shown; training is not touched by it", file=sys.stderr)
-    finally:
-        watch.stop()
-        place.close()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # A thread inside JAX's compiler cannot be stopped and would break the interpreter's orderly end. Nothing is lost.
+    os._exit(0)
 
 
 def _read(arguments: list[str]) -> tuple[str, ServeOptions]:

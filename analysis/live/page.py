@@ -24,6 +24,7 @@ html { overflow-anchor: none; }  /* the script keeps what is read in its place *
   max-width: none; color: var(--muted); background: var(--soft); border-bottom: 1px solid var(--line); }
 #asof.lost { color: var(--ink); background: var(--note); border-bottom: 2px solid var(--edge); font-weight: 600; }
 progress { width: 6rem; height: .6rem; accent-color: var(--accent); vertical-align: baseline; }
+@media (max-width: 40rem) { progress { width: 2.5rem; } th, td { padding-right: .6rem; } }
 code { font: .85em ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; }
 .state.finished { color: var(--good); } .state.training { color: var(--accent); }
 .state.diverged, .state.failed, .state.unreadable { color: var(--edge); }

@@ -11,6 +11,7 @@ from launch.page.runs import RunState
 
 ORDER = ("finished", "training", "interrupted", "waiting", "diverged", "failed", "unreadable")
 WRONG = ("diverged", "failed", "unreadable")
+MOST_TOLD = 8  # runs whose messages are shown
 LONGEST = 3000  # characters of a message that are shown
 UNKNOWN = "-"
 
@@ -33,6 +34,8 @@ def now(states: Sequence[RunState]) -> str:
         (f"{state.run_id} {state.state}", state.message[:LONGEST] or "its record gives no reason")
         for state in states if state.state in WRONG or (state.state == "interrupted" and state.message)
     ]  # fmt: skip
+    if len(wrong) > MOST_TOLD:
+        wrong[MOST_TOLD:] = [("and more", f"{plural(len(wrong) - MOST_TOLD, 'other run')}, listed at the end")]
     return section("Under way", quiet + table) + notes("Went wrong", wrong)
 
 

@@ -56,6 +56,11 @@ def test_what_went_wrong_is_told_with_its_message():
     assert "Went wrong" in html and "Out of memory\nlast line." in html and "gives no reason" in html
 
 
+def test_of_many_that_went_wrong_some_are_told_and_the_others_counted():
+    html = view.now([replace(RUN, state="failed", message="disk")] * 50)
+    assert html.count("Disk.") == view.MOST_TOLD and "42 other runs, listed at the end." in html
+
+
 def test_every_run_is_listed_and_columns_that_are_all_alike_are_left_out():
     html = view.everything([RUN, replace(RUN, role="trunk"), WAITING])
     assert "2 runs finished" in html and "1 run waiting" in html and "diverged" not in html
