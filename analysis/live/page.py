@@ -55,7 +55,7 @@ const pointer = {x: -1, y: -1};
 document.addEventListener('pointermove', (event) => { pointer.x = event.clientX; pointer.y = event.clientY; });
 // The first thing on the screen keeps its place while what is above it grows.
 const inPlace = (change) => {
-  const first = [...document.querySelectorAll('h1, h2, h3, tr, figure, p, dl, summary')]
+  const first = [...document.querySelectorAll('main :is(h1, h2, h3, tr, figure, p, dl, summary)')]
     .find((part) => part.getClientRects().length && part.getBoundingClientRect().top >= 0);
   const top = first && first.getBoundingClientRect().top;
   change();
