@@ -25,6 +25,7 @@ A laboratory for neural scaling laws: state a question, plan and price the runs,
   scaling export STUDY OUT  everything of every run as one table
   scaling compare RUN RUN   two runs side by side
   scaling sync [STUDY]      send what was tracked offline to wandb's server
+  scaling serve STUDY     a live page of it in the browser: runs, curves, the law so far
   scaling train           one run, all of it from options
   scaling data prepare    tokenize a corpus; `scaling data show` describes a prepared one
   scaling models          the published shapes by name, with their parameters
@@ -70,6 +71,7 @@ def main() -> None:
         models_command,
         parallel_command,
         run_command,
+        serve_command,
         state_commands,
         sync_command,
     )
@@ -86,6 +88,7 @@ def main() -> None:
         "export": export_command.export,
         "compare": compare_command.compare,
         "sync": sync_command.sync,
+        "serve": serve_command.serve,
         "train": commands.train,
         "data": commands.data,
         "models": models_command.models,

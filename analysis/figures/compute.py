@@ -178,5 +178,6 @@ def _split(axes: Axes, analysis: Analysis, name: str) -> None:
 
 def _losses(axes: Axes, values: np.ndarray) -> None:
     low, high = values.min(), values.max()
-    axes.set_ylim(low * (low / high) ** 0.04, high * (high / low) ** 0.04)
+    margin = max(high / low, 1.1) ** 0.04  # of a single run as well
+    axes.set_ylim(low / margin, high * margin)
     value_ticks(axes.yaxis, values)

@@ -22,21 +22,28 @@ def save(figure: Figure, folder: Path, name: str) -> str:
 
     The files carry no date and no version: their bytes would change with them.
     """
-    # `savefig` would solve the layout and draw twice for each format: most of the time of a report.
-    svg = io.StringIO()
+    text = svg(figure)
     with rc_context(FILES):
-        if figure.get_layout_engine():
-            figure.get_layout_engine().execute(figure)
-            figure.set_layout_engine("none")
-        FigureCanvasSVG(figure).print_svg(svg, metadata={"Date": None, "Creator": None})
         with _slim_fonts():
             FigureCanvasPdf(figure).print_pdf(
                 folder / f"{name}.pdf", metadata={"CreationDate": None, "Creator": None, "Producer": None}
             )
         figure.set_dpi(DOTS)
         FigureCanvasAgg(figure).print_png(folder / f"{name}.png", metadata={"Software": None})
-    (folder / f"{name}.svg").write_text(svg.getvalue(), encoding="utf-8")
-    return svg.getvalue()
+    (folder / f"{name}.svg").write_text(text, encoding="utf-8")
+    return text
+
+
+def svg(figure: Figure) -> str:
+    """The SVG alone; the figure's layout is settled with it."""
+    # `savefig` would solve the layout and draw twice for each format: most of the time of a report.
+    text = io.StringIO()
+    with rc_context(FILES):
+        if figure.get_layout_engine():
+            figure.get_layout_engine().execute(figure)
+            figure.set_layout_engine("none")
+        FigureCanvasSVG(figure).print_svg(text, metadata={"Date": None, "Creator": None})
+    return text.getvalue()
 
 
 @contextmanager

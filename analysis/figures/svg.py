@@ -41,6 +41,27 @@ def inline(svg: str, name: str, alt: str, texts: Mapping[str, Sequence[str]]) ->
     return re.sub(r'(url\(#|href="#)', rf"\g<1>{name}-", text)
 
 
+def without_styles(svg: str) -> str:
+    """The SVG of `inline` with no style of its own: a page may then forbid styles inside its text.
+
+    Every property becomes an attribute of the same name, which SVG has for all that matplotlib writes; the
+    largest width becomes `data-width`, for the page's own style sheet.
+    """
+    ElementTree.register_namespace("", SVG)
+    ElementTree.register_namespace("xlink", LINK)
+    root = ElementTree.fromstring(svg)
+    for parent in root.iter():
+        for child in parent.findall(f"{{{SVG}}}style"):
+            parent.remove(child)
+    # What matplotlib's style element says of every element; inherited here.
+    root.attrib |= {"stroke-linejoin": "round", "stroke-linecap": "butt"}
+    for element in root.iter():
+        for rule in filter(None, map(str.strip, element.attrib.pop("style", "").split(";"))):
+            name, value = (part.strip() for part in rule.split(":", 1))
+            element.set("data-width" if name == "max-width" else name, value)
+    return ElementTree.tostring(root, encoding="unicode")
+
+
 def _marks(group: ElementTree.Element) -> list[ElementTree.Element]:
     """The points of a group in order, without the definitions that they use."""
     found: list[ElementTree.Element] = []

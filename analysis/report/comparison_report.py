@@ -26,7 +26,7 @@ from analysis.report.comparison_text import (
 )
 from analysis.report.page import cards, facts, notes, page, paragraph, section, table_html
 from analysis.report.pictures import Picture, run_texts
-from analysis.report.report import figure_blocks
+from analysis.report.report import BRACKETS, figure_blocks, warnings
 from analysis.tables.table import Manifest, column, write_csv
 from analysis.words import Estimate, bracket, compact, flops, interval, percent, plural
 from scaling.record import write_atomic
@@ -40,16 +40,14 @@ def write_comparison(manifest: Manifest, found: Comparison, folder: Path) -> Pat
     folder.mkdir(parents=True, exist_ok=True)
     write_atomic(folder / "fit.json", json.dumps(comparison_json(found), indent=1, allow_nan=False) + "\n")
     write_csv(found.table, folder / "table.csv")
-    shown = figure_blocks(_pictures(found), folder)
-    doubts = [(doubt.name, doubt.text) for doubt in found.warnings]
-    doubts += [("not done", f"{item.part}: {item.reason}") for item in found.not_done]
+    shown = figure_blocks(comparison_pictures(found), folder)
     body = "\n".join(
         [
             _head(manifest, found),
-            notes("Read with care", doubts),
+            notes("Read with care", warnings(found)),
             section("Figures", "".join(shown.values())),
-            section("The arms", _table(ARM_HEAD, arm_rows(found))),
-            _exponents(found),
+            arms_section(found),
+            exponents(found),
             _positions(found),
             _published(manifest, found),
             _left_out(found),
@@ -63,6 +61,14 @@ def write_comparison(manifest: Manifest, found: Comparison, folder: Path) -> Pat
 
 
 def _head(manifest: Manifest, found: Comparison) -> str:
+    return (
+        f"<header><p class='eyebrow'>Study {escape(manifest.name)}</p>"
+        f"<h1>{escape(manifest.question or manifest.name)}</h1>{comparison_answers(found)}</header>"
+    )
+
+
+def comparison_answers(found: Comparison) -> str:
+    """The order of the arms in a paragraph, and the numbers that a reader looks for."""
     said = "".join(paragraph(text, "answer") for text in _answer(found))
     letter = "C" if found.x == "flops" else "N"
     numbers = [
@@ -73,11 +79,13 @@ def _head(manifest: Manifest, found: Comparison) -> str:
         for arm in found.arms if arm.isoflop and arm.isoflop.params
     ]  # fmt: skip
     numbers = numbers if len(numbers) <= MOST_CARDS else []
-    note = paragraph("Brackets hold 95% intervals; losses are nats per token.", "muted") if numbers else ""
-    return (
-        f"<header><p class='eyebrow'>Study {escape(manifest.name)}</p>"
-        f"<h1>{escape(manifest.question or manifest.name)}</h1>{said}{cards(numbers)}{note}</header>"
-    )
+    note = paragraph(BRACKETS, "muted") if numbers else ""
+    return said + cards(numbers) + note
+
+
+def arms_section(found: Comparison) -> str:
+    """A row an arm."""
+    return section("The arms", _table(ARM_HEAD, arm_rows(found)))
 
 
 def _bracket(estimate: Estimate) -> str:
@@ -115,7 +123,7 @@ def _loss_at(table: pa.Table, x: str, value: float) -> float:
     return min(float(loss[params == size].mean()) for size in params)
 
 
-def _pictures(found: Comparison) -> Iterator[Picture]:
+def comparison_pictures(found: Comparison) -> Iterator[Picture]:
     """Every figure that the arms allow."""
     if not found.arms:
         return
@@ -200,7 +208,7 @@ def _position_alt(found: Comparison) -> str:
     return "; ".join(f"{row[0]}: {row[1]} at place {head[1]}, {row[-1]} up to place {head[-1]}" for row in rows) + "."
 
 
-def _exponents(found: Comparison) -> str:
+def exponents(found: Comparison) -> str:
     rows = [
         [
             arm.name,

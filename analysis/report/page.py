@@ -82,19 +82,20 @@ pre { background: var(--soft); padding: 1rem; white-space: pre-wrap; overflow-wr
 
 # Titles become data, so that the browser's slower ones do not show as well; short lists open for printing.
 SCRIPT = """
-for (const title of document.querySelectorAll('figure svg title')) {
+const tipped = (root) => root.querySelectorAll('figure svg title').forEach((title) => {
   title.parentNode.dataset.tip = title.textContent; title.remove();
-}
+});
+tipped(document);
 const tip = document.body.appendChild(document.createElement('div'));
 tip.id = 'tip'; tip.hidden = true;
-document.addEventListener('pointerover', (event) => {
-  const mark = event.target.closest && event.target.closest('[data-tip]');
+const say = (target, x, y) => {
+  const mark = target && target.closest && target.closest('[data-tip]');
   tip.hidden = !mark;
   if (!mark) return;
   tip.textContent = mark.dataset.tip;
-  const left = Math.min(event.clientX + 14, innerWidth - tip.offsetWidth - 8);
-  tip.style.left = left + 'px'; tip.style.top = event.clientY + 14 + 'px';
-});
+  tip.style.left = Math.min(x + 14, innerWidth - tip.offsetWidth - 8) + 'px'; tip.style.top = y + 14 + 'px';
+};
+document.addEventListener('pointerover', (event) => say(event.target, event.clientX, event.clientY));
 addEventListener('beforeprint', () => {
   document.querySelectorAll('details.brief').forEach((part) => { part.open = true; });
 });

@@ -6,6 +6,7 @@ from html import escape
 from pathlib import Path
 
 from analysis.analyse import Analysis
+from analysis.comparison import Comparison
 from analysis.figures.save import save
 from analysis.figures.svg import inline
 from analysis.report.export import three_intervals, to_json
@@ -29,6 +30,7 @@ from analysis.words import Estimate, bracket, flops
 from scaling.record import write_atomic
 
 UNDETERMINED = "Not determined by these runs"
+BRACKETS = "Brackets hold 95% intervals; losses are nats per token."
 
 
 def write_report(manifest: Manifest, analysis: Analysis, folder: Path) -> Path:
@@ -72,20 +74,24 @@ def figure_blocks(shown: Iterable[Picture], folder: Path) -> dict[str, str]:
     }
 
 
-def warnings(analysis: Analysis) -> list[tuple[str, str]]:
+def warnings(analysis: Analysis | Comparison) -> list[tuple[str, str]]:
     """(name, text): what to doubt, and what could not be done."""
     doubted = [(doubt.name, doubt.text) for doubt in analysis.warnings]
     return doubted + [("not done", f"{item.part}: {item.reason}") for item in analysis.not_done]
 
 
 def _head(manifest: Manifest, analysis: Analysis) -> str:
-    said = "".join(paragraph(text, "answer") for text in answer(analysis))
-    numbers = cards(_numbers(analysis))
-    note = paragraph("Brackets hold 95% intervals; losses are nats per token.", "muted") if numbers else ""
     return (
         f"<header><p class='eyebrow'>Study {escape(manifest.name)}</p>"
-        f"<h1>{escape(manifest.question or manifest.name)}</h1>{said}{numbers}{note}</header>"
+        f"<h1>{escape(manifest.question or manifest.name)}</h1>{answers(analysis)}</header>"
     )
+
+
+def answers(analysis: Analysis) -> str:
+    """The result in a paragraph or two, and the numbers that a reader looks for."""
+    said = "".join(paragraph(text, "answer") for text in answer(analysis))
+    numbers = cards(_numbers(analysis))
+    return said + numbers + (paragraph(BRACKETS, "muted") if numbers else "")
 
 
 def _numbers(analysis: Analysis) -> list[tuple[str, str, str]]:

@@ -112,8 +112,8 @@ def parameter_table(params: dict[str, float], ends: Ends, errors: dict[str, floa
     return table_html(["", "value", "se", *(f"95% {method.replace('fisher', 'Fisher')}" for method in ends)], rows)
 
 
-def next_section(analysis: Analysis, figure: str) -> str:
-    """What to train next, and what it is expected to be worth."""
+def next_section(analysis: Analysis, figure: str, note: str = "") -> str:
+    """What to train next, and what it is expected to be worth. note: what a reader must know of it first."""
     advice = analysis.recommended
     if advice is None:
         return ""
@@ -135,6 +135,7 @@ def next_section(analysis: Analysis, figure: str) -> str:
         f"For the sharpest answer about the {what} at {flops(advice.target_flops)} FLOPs, within a budget of "
         f"{flops(advice.budget)} FLOPs: {plural(len(advice.runs), 'run')} for {flops(advice.cost)} FLOPs."
     )
+    said += paragraph(note) if note else ""
     notes = (*advice.notes, "these intervals go by curvature, to be compared with each other; the bootstrap's is above")
     more = "".join(paragraph(note[0].upper() + note[1:] + ".", "muted") for note in notes)
     return section("Runs to train next", said + table_html(head, rows) + numbers + more + figure)

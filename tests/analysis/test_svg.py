@@ -5,7 +5,7 @@ import pytest
 
 from analysis.figures.save import save
 from analysis.figures.style import WIDE, dots, new
-from analysis.figures.svg import SVG, inline
+from analysis.figures.svg import SVG, inline, without_styles
 
 
 @pytest.fixture(scope="module")
@@ -38,3 +38,20 @@ def test_the_picture_scales_and_has_no_sheet_of_its_own(drawn):
     root = ElementTree.fromstring(drawn)
     assert root.get("width") is None and root.get("viewBox") and "max-width:7.2in" in root.get("style")
     assert 'id="two-patch_1"' not in drawn and "<metadata" not in drawn
+
+
+def test_without_styles_every_property_is_an_attribute_and_looks_the_same(drawn):
+    bare = without_styles(drawn)
+    assert "<style" not in bare and " style=" not in bare
+    root = ElementTree.fromstring(bare)
+    assert root.get("data-width") == "7.2in" and root.get("stroke-linejoin") == "round"
+    styled = [dict(_rules(element)) for element in ElementTree.fromstring(drawn).iter() if element.get("style")]
+    plain = [element.attrib for element in root.iter()]
+    for rules in styled[1:]:  # the first is the root's width
+        assert any(rules.items() <= attributes.items() for attributes in plain)
+    known = {"fill", "stroke", "opacity", "stroke-width", "stroke-linecap", "stroke-linejoin", "fill-opacity"}
+    assert {name for rules in styled[1:] for name in rules} <= known | {"stroke-opacity", "stroke-dasharray"}
+
+
+def _rules(element):
+    return [tuple(part.strip() for part in rule.split(":")) for rule in element.get("style").split(";") if rule.strip()]
