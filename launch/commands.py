@@ -13,6 +13,7 @@ from rich.console import Console
 from launch import studies
 from launch.analysis_commands import FitOptions, write_report_of
 from launch.placement_options import MeshOptions, PlacementOptions
+from launch.slurm_options import SlurmOptions
 from scaling.config import (
     DataConfig,
     NextToken,
@@ -83,6 +84,13 @@ class LaunchOptions(WhereOptions):
     """The same in dollars, at the list price of this machine's devices."""
     dry_run: bool = False
     """Print the plan and stop."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepOptions(LaunchOptions):
+    on: Literal["here", "slurm"] = "here"
+    """Who trains: this machine, now, or a cluster, to which the runs are handed over."""
+    slurm: SlurmOptions = SlurmOptions()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,8 +173,10 @@ def plan(arguments: list[str]) -> None:
 
 
 def launch(arguments: list[str]) -> None:
-    """Train what is left of a study; when all is done, fit and report."""
-    options, study = study_of("launch", LaunchOptions, arguments)
+    """Train what is left of a study; when all is done, fit and report. A cluster is only told to."""
+    options, study = study_of("launch", SweepOptions, arguments)
+    if options.on != "here":
+        return _hand_over(study, options)
     if options.dry_run:
         return _dry_run(study, options)
     study, outcomes = _train_all(study, options)
@@ -296,6 +306,20 @@ def _train_all(study: Study, options: LaunchOptions) -> tuple[Study, dict[str, s
     study = replace(_prepared(study, workspace), placement=placement)
     write_plan(study, workspace)
     return study, launch_local(study, workspace, placement, machine, Progress(console), budget)
+
+
+def _hand_over(study: Study, options: SweepOptions) -> None:
+    """Prepare the data, write the plan, queue what is left of it; `--dry-run` prints what would be queued."""
+    from launch import submit
+
+    if options.workers is not None:
+        raise ValueError(f"--workers {options.workers} is of this machine; --on {options.on} has options of its own")
+    study = submit.placed(replace(study, placement=options.placement.over(study.placement)), options.slurm)
+    if options.dry_run:
+        return submit.print_script(study, options.workspace, options.slurm)
+    study = _prepared(study, options.workspace)
+    write_plan(study, options.workspace)
+    submit.submit_study(study, options.workspace, options.slurm, console)
 
 
 def _train_together(study: Study, options: LaunchOptions) -> Study | None:

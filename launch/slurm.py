@@ -6,7 +6,6 @@ branches together, and a branch may start as soon as its own trunk has ended.
 SLURM forgets jobs that have ended: how a run ended is told by its own files.
 """
 
-import json
 import re
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,7 +16,9 @@ from pathlib import Path
 
 from launch.jobs import note, noted
 from launch.slurm_options import SlurmOptions
-from launch.slurm_script import CANCEL, checked, script
+from launch.slurm_script import checked, script
+from scaling.plan_file import PlanFile
+from scaling.record import RunDirectory
 from scaling.workspace import Workspace
 
 
@@ -35,23 +36,22 @@ class Job:
     reason: str  # why it waits
 
 
-def submit(plan: Path, run_ids: Sequence[str], workspace: Workspace, options: SlurmOptions) -> list[Job]:
+def submit(plan: PlanFile, run_ids: Sequence[str], workspace: Workspace, options: SlurmOptions) -> list[Job]:
     """Queue those of a plan's runs that SLURM does not know of yet, for this study or another; returns them.
 
     run_ids: the ready runs. Raises SlurmError; an array that was not finished
     then is taken back.
     """
-    found = json.loads(plan.read_bytes())
-    study, root = checked(found["name"], "study"), workspace.root.absolute()
+    study, root = checked(plan.name, "study"), workspace.root.absolute()
     text_of = partial(
         script,
         study,
-        plan=plan.absolute(),
+        plan=plan.path.absolute(),
         root=root,
         options=options,
-        grace_seconds=found["placement"]["grace_seconds"],
+        grace_seconds=plan.placement.grace_seconds,
     )
-    trunks = {run["run_id"]: (run["config"].get("trunk") or {}).get("run_id") for run in found["runs"]}
+    trunks = {name: (run["config"].get("trunk") or {}).get("run_id") for name, run in plan.runs.items()}
     known = {job.run_id: job.job for job in poll(workspace)}
     wanted = trunks_first([checked(name, "run id") for name in run_ids if name not in known], trunks)
     queued: dict[str, str] = {}
@@ -60,7 +60,7 @@ def submit(plan: Path, run_ids: Sequence[str], workspace: Workspace, options: Sl
         runs.write_text("".join(f"{name}\n" for name in part), encoding="utf-8")
         path.write_text(text_of(runs=runs, tasks=len(part)), encoding="utf-8")
         for name in part:
-            (workspace.runs / name / CANCEL).unlink(missing_ok=True)
+            RunDirectory(workspace.runs / name).cancel.unlink(missing_ok=True)
         with _held_array(path) as array:
             jobs = {name: f"{array}_{task}" for task, name in enumerate(part, start=1)}
             note(workspace, study, "slurm", jobs)
@@ -92,9 +92,9 @@ def cancel(workspace: Workspace, study: str) -> list[Job]:
     """Take a study's runs out of the queue, and ask those under way to write a checkpoint and end; returns them."""
     jobs = poll(workspace, study)
     for job in jobs:  # first, so that none that starts meanwhile trains on
-        folder = workspace.runs / job.run_id
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / CANCEL).touch()
+        directory = RunDirectory(workspace.runs / job.run_id)
+        directory.path.mkdir(parents=True, exist_ok=True)
+        directory.cancel.touch()
     waiting = [job.job for job in jobs if job.state == "PENDING"]
     try:
         if waiting:

@@ -55,6 +55,10 @@ class SlurmOptions:
         for line in self.extra:
             _check_extra(line)
 
+    def devices_of_a_run(self, otherwise: int) -> int:
+        """All of its nodes together; of one node without GPUs `otherwise`, which its CPU pretends to be."""
+        return self.nodes * self.gpus or (self.nodes if self.nodes > 1 else otherwise)
+
     def lines(self) -> list[str]:
         """Options of sbatch, as its script takes them."""
         given = {

@@ -6,14 +6,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from launch.pool import defaults
 from launch.slurm_options import SlurmOptions, quoted
 from launch.worker import RESUME_ME
-from scaling.workspace import Workspace
+from scaling.lease import CANCEL
 
 COMMAND = (sys.executable, "-m", "launch.cli", "run")
 TERMINATED = 128 + 15  # told to stop before it could listen
-CANCEL = "cancel"  # a file in a run's folder: whoever trains it writes a checkpoint and stops
 ENDING_SECONDS = 120  # that the processes of one run may end apart
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -23,7 +21,6 @@ SCRIPT = """\
 # Each task trains one run: the one whose number in the list is the task's.
 {options}
 
-{exports}
 run=$(sed -n "${{SLURM_ARRAY_TASK_ID}}p" {runs})
 {srun} {train}
 code=$?
@@ -69,7 +66,6 @@ def script(
     words = shlex.join([*command, str(plan)])
     return SCRIPT.format(
         options="\n".join(f"#SBATCH {line}" for line in lines),
-        exports="\n".join(_export(name, value) for name, value in defaults(Workspace(root=root)).items()),
         runs=shlex.quote(str(runs)),
         srun=f"srun --nodes={options.nodes} --ntasks-per-node=1 {cpus}--wait={ENDING_SECONDS}",
         train=f'{words} "$run" --root {shlex.quote(str(root))}',
@@ -84,8 +80,3 @@ def checked(name: str, what: str) -> str:
     if not _NAME.fullmatch(name):
         raise ValueError(f"{what} {name!r}: only letters, digits, '.', '_' and '-' can go to SLURM; give another name")
     return name
-
-
-def _export(name: str, value: str) -> str:
-    """A default of the environment, which may say otherwise."""
-    return f"export {name}=${{{name}-{shlex.quote(value)}}}"

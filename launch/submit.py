@@ -1,52 +1,60 @@
-"""`scaling launch --on slurm`: hand a study's runs to a cluster's queue, and return at once."""
+"""`scaling launch --on slurm`: hand what is left of a study to a cluster's queue, and return at once."""
 
-from collections.abc import Sequence
-from pathlib import Path
+from dataclasses import replace
+from math import prod
 
 from rich.console import Console
 
+from launch.local import begin
 from launch.slurm import submit
 from launch.slurm_options import SlurmOptions
 from launch.slurm_script import script
-from scaling.config import Placement
+from scaling.config.placement import AXES
 from scaling.parallel.layout import layout_of
 from scaling.plan import Study
+from scaling.plan_file import plan_path, read_plan
 from scaling.workspace import Workspace
 
 
-def check(study: Study, placement: Placement, options: SlurmOptions) -> None:
-    """Raises ValueError for a run that cannot be placed on what each is to get, or could not be stopped in time."""
-    devices = options.nodes * options.gpus or placement.devices
+def placed(study: Study, options: SlurmOptions) -> Study:
+    """The study with a placement that takes all devices of a run's nodes.
+
+    Raises ValueError for a run that cannot be placed so, or that could not be
+    told to stop in time.
+    """
+    placement = study.placement
+    devices = options.devices_of_a_run(placement.devices)
+    if placement.data == -1:  # which counts the devices of one machine
+        others = prod(getattr(placement, axis) for axis in AXES[1:])
+        placement = replace(placement, data=max(1, devices // others))
     for run in study.runs:
         layout_of(run, placement, devices)
     options.check_notice(placement.grace_seconds)
+    return replace(study, placement=placement)
 
 
-def print_script(study: Study, plan: Path, placement: Placement, workspace: Workspace, options: SlurmOptions) -> None:
+def print_script(study: Study, workspace: Workspace, options: SlurmOptions) -> None:
     """What would be submitted of a study of which nothing is trained yet."""
-    check(study, placement, options)
     text = script(
         study.name,
-        runs=(plan.parent / study.name / "slurm" / "0001.runs").absolute(),
+        runs=(workspace.studies / study.name / "slurm" / "0001.runs").absolute(),
         tasks=len(study.runs),
-        plan=plan.absolute(),
+        plan=plan_path(workspace, study.name).absolute(),
         root=workspace.root.absolute(),
         options=options,
-        grace_seconds=placement.grace_seconds,
+        grace_seconds=study.placement.grace_seconds,
     )
     print(text, end="")
 
 
-def submit_runs(
-    study: Study, plan: Path, run_ids: Sequence[str], workspace: Workspace, options: SlurmOptions, console: Console
-) -> None:
-    """Queue what is left of a study, and say how to look after it."""
-    jobs = submit(plan, run_ids, workspace, options)
-    done, known = len(study.runs) - len(run_ids), len(run_ids) - len(jobs)
+def submit_study(study: Study, workspace: Workspace, options: SlurmOptions, console: Console) -> None:
+    """Queue the runs of a study whose plan is written and that have no record yet; say how to look after them."""
+    left = begin(study, workspace, study.placement).left
+    jobs = submit(read_plan(plan_path(workspace, study.name)), list(left), workspace, options)
     arrays = ", ".join(dict.fromkeys(job.job.partition("_")[0] for job in jobs))
-    lines = [
-        f"{len(jobs)} runs queued{f' as array {arrays}' if arrays else ''}; {known} queued or running, {done} done"
-    ]
+    named = f" as array {arrays}" if jobs else ""
+    known, done = len(left) - len(jobs), len(study.runs) - len(left)
+    lines = [f"{len(jobs)} runs queued{named}; {known} were queued or running before, {done} are done"]
     if jobs:
         lines.append(f"logs: {(workspace.studies / study.name / 'slurm').absolute()}")
     lines.append("`scaling status`, with the same study and options, says how far they are")

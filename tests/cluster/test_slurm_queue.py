@@ -9,6 +9,7 @@ import pytest
 
 from launch.slurm import SlurmError, cancel, poll, submit
 from launch.slurm_options import SlurmOptions
+from scaling.plan_file import read_plan
 from scaling.workspace import Workspace
 
 STUDY = "tiny"
@@ -24,9 +25,10 @@ class Lab:
             {"run_id": name, "config": {"trunk": trunk and {"run_id": trunk}}, "keep_tokens": []}
             for name, trunk in trunks.items()
         ]
-        self.plan = root / "studies" / f"{STUDY}.json"
-        self.plan.parent.mkdir(parents=True)
-        self.plan.write_text(json.dumps({"name": STUDY, "placement": {"grace_seconds": 5.0}, "runs": runs}))
+        file = root / "studies" / f"{STUDY}.json"
+        file.parent.mkdir(parents=True)
+        file.write_text(json.dumps({"name": STUDY, "placement": {"grace_seconds": 5.0}, "runs": runs}))
+        self.plan = read_plan(file)
         self.order({})
 
     def order(self, orders):
