@@ -15,8 +15,9 @@ def note(workspace: Workspace, study: str, backend: str, jobs: Mapping[str, str]
     path.parent.mkdir(parents=True, exist_ok=True)
     now = round(time.time(), 3)
     lines = [{"backend": backend, "job": job, "run_id": name, "time": now} for name, job in jobs.items()]
+    torn = path.exists() and not path.read_bytes().endswith(b"\n")
     with path.open("a", encoding="utf-8") as file:
-        file.write("".join(json.dumps(line) + "\n" for line in lines))
+        file.write("\n" * torn + "".join(json.dumps(line) + "\n" for line in lines))
 
 
 def noted(workspace: Workspace, study: str, backend: str) -> Iterator[tuple[str, str]]:

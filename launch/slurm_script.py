@@ -22,11 +22,16 @@ SCRIPT = """\
 {options}
 
 run=$(sed -n "${{SLURM_ARRAY_TASK_ID}}p" {runs})
+cancelled={folders}/"$run"/{cancel}
+if [[ -e $cancelled ]]; then
+  echo "$run was cancelled before it began"
+  exit
+fi
 {srun} {train}
 code=$?
 # It was told to stop and wrote a checkpoint: it goes on later, unless somebody asked it to stop for good.
 # The task is named by its array: the number of an array's last task alone means all of them.
-if [[ $code == {resume} || $code == {terminated} ]] && [[ ! -e {cancel} ]]; then
+if [[ $code == {resume} || $code == {terminated} ]] && [[ ! -e $cancelled ]]; then
   exec scontrol requeue "${{SLURM_ARRAY_JOB_ID}}_$SLURM_ARRAY_TASK_ID"
 fi
 exit $code
@@ -49,12 +54,13 @@ def script(
     All paths are absolute. Logs lie beside `runs`. The signal goes to the
     job's steps and not to this script, which then hears how they ended.
     """
+    checked(study, "study")
     limit = f"%{options.at_once}" if options.at_once else ""
     if not str(runs).isprintable() or "\\" in str(runs):
         raise ValueError(f"{str(runs)!r}: SLURM writes no logs below a name with a backslash; choose another --root")
     log = str(runs.parent).replace("%", "%%") + "/%A_%a.log"
     lines = [
-        f"--job-name={checked(study, 'study')}",
+        f"--job-name={study}",
         f"--array=1-{tasks}{limit}",
         f"--output={quoted(log)}",
         "--open-mode=append",
@@ -69,7 +75,8 @@ def script(
         runs=shlex.quote(str(runs)),
         srun=f"srun --nodes={options.nodes} --ntasks-per-node=1 {cpus}--wait={ENDING_SECONDS}",
         train=f'{words} "$run" --root {shlex.quote(str(root))}',
-        cancel=f'{shlex.quote(str(root / "runs"))}/"$run"/{CANCEL}',
+        folders=shlex.quote(str(root / "runs")),
+        cancel=CANCEL,
         resume=RESUME_ME,
         terminated=TERMINATED,
     )

@@ -171,6 +171,25 @@ def test_a_cancelled_study_leaves_the_queue_with_checkpoints_and_may_be_launched
     assert [lab.words(name) for name in lab.names] == [["begin", "stopped", "begin", "end"]] + [["begin", "end"]] * 2
 
 
+def test_a_task_that_its_user_ends_stays_ended_and_its_branch_goes_on(lab_of):
+    lab = lab_of(trunk=None, branch="trunk")
+    lab.order({"trunk": "wait"})
+    trunk, _ = lab.submit()
+    wait_until(lambda: lab.words("trunk"), lab=lab)
+    subprocess.run(["scancel", trunk.job], check=True)
+    ended(lab)
+    assert [lab.words(name) for name in lab.names] == [["begin", "stopped"], ["begin", "end"]]
+
+
+def test_a_request_to_stop_reaches_what_is_queued(lab_of):
+    lab = lab_of(only=None)
+    lab.submit(extra=("begin=now+3",))
+    (lab.workspace.runs / "only").mkdir(parents=True)
+    (lab.workspace.runs / "only" / "cancel").touch()
+    ended(lab)
+    assert lab.words("only") == [] and "only was cancelled before it began" in lab.logs()
+
+
 def test_what_sbatch_refuses_is_said_and_queues_nothing(lab_of):
     lab = lab_of(only=None)
     with pytest.raises(SlurmError, match=r"sbatch: .*invalid partition specified: elsewhere"):
