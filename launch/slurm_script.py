@@ -12,6 +12,7 @@ from scaling.lease import CANCEL
 
 COMMAND = (sys.executable, "-m", "launch.cli", "run")
 TERMINATED = 128 + 15  # told to stop before it could listen
+TRIES = 5  # in a row that come to no checkpoint
 ENDING_SECONDS = 120  # that the processes of one run may end apart
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -22,19 +23,30 @@ SCRIPT = """\
 {options}
 
 run=$(sed -n "${{SLURM_ARRAY_TASK_ID}}p" {runs})
-cancelled={folders}/"$run"/{cancel}
-if [[ -e $cancelled ]]; then
+folder={folders}/"$run"
+if [[ -e $folder/{cancel} ]]; then
   echo "$run was cancelled before it began"
   exit
 fi
+checkpoints=$(ls "$folder/checkpoints" 2> /dev/null)
 {srun} {train}
 code=$?
-# It was told to stop and wrote a checkpoint: it goes on later, unless somebody asked it to stop for good.
-# The task is named by its array: the number of an array's last task alone means all of them.
-if [[ $code == {resume} || $code == {terminated} ]] && [[ ! -e $cancelled ]]; then
-  exec scontrol requeue "${{SLURM_ARRAY_JOB_ID}}_$SLURM_ARRAY_TASK_ID"
+if [[ $code != {resume} && $code != {terminated} ]] || [[ -e $folder/{cancel} ]]; then
+  exit $code
 fi
-exit $code
+# It was told to stop: it goes on later, unless it gets nowhere.
+stalls={stalls}/$SLURM_ARRAY_JOB_ID"_"$SLURM_ARRAY_TASK_ID.stalls
+if [[ $(ls "$folder/checkpoints" 2> /dev/null) == "$checkpoints" ]]; then
+  echo stopped >> "$stalls"
+else
+  rm -f "$stalls"
+fi
+if [[ -e $stalls && $(wc -l < "$stalls") -ge {tries} ]]; then
+  echo "$run was stopped {tries} times before it had written a checkpoint; give it more time"
+  exit $code
+fi
+# The task is named by its array: the number of an array's last task alone means all of them.
+exec scontrol requeue "${{SLURM_ARRAY_JOB_ID}}_$SLURM_ARRAY_TASK_ID"
 """
 
 
@@ -77,6 +89,8 @@ def script(
         train=f'{words} "$run" --root {shlex.quote(str(root))}',
         folders=shlex.quote(str(root / "runs")),
         cancel=CANCEL,
+        stalls=shlex.quote(str(runs.parent)),
+        tries=TRIES,
         resume=RESUME_ME,
         terminated=TERMINATED,
     )

@@ -26,19 +26,30 @@ GOLDEN = """\
 #SBATCH --constraint=h100
 
 run=$(sed -n "${SLURM_ARRAY_TASK_ID}p" '/my lab/studies/tiny/slurm/0001.runs')
-cancelled='/my lab/runs'/"$run"/cancel
-if [[ -e $cancelled ]]; then
+folder='/my lab/runs'/"$run"
+if [[ -e $folder/cancel ]]; then
   echo "$run was cancelled before it began"
   exit
 fi
+checkpoints=$(ls "$folder/checkpoints" 2> /dev/null)
 srun --nodes=2 --ntasks-per-node=1 --cpus-per-task=8 --wait=120 scaling run '/my lab/studies/tiny.json' "$run" --root '/my lab'
 code=$?
-# It was told to stop and wrote a checkpoint: it goes on later, unless somebody asked it to stop for good.
-# The task is named by its array: the number of an array's last task alone means all of them.
-if [[ $code == 75 || $code == 143 ]] && [[ ! -e $cancelled ]]; then
-  exec scontrol requeue "${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID"
+if [[ $code != 75 && $code != 143 ]] || [[ -e $folder/cancel ]]; then
+  exit $code
 fi
-exit $code
+# It was told to stop: it goes on later, unless it gets nowhere.
+stalls='/my lab/studies/tiny/slurm'/$SLURM_ARRAY_JOB_ID"_"$SLURM_ARRAY_TASK_ID.stalls
+if [[ $(ls "$folder/checkpoints" 2> /dev/null) == "$checkpoints" ]]; then
+  echo stopped >> "$stalls"
+else
+  rm -f "$stalls"
+fi
+if [[ -e $stalls && $(wc -l < "$stalls") -ge 5 ]]; then
+  echo "$run was stopped 5 times before it had written a checkpoint; give it more time"
+  exit $code
+fi
+# The task is named by its array: the number of an array's last task alone means all of them.
+exec scontrol requeue "${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID"
 """  # noqa: E501
 
 
@@ -84,7 +95,7 @@ class Task:
         (root / "runs" / "second").mkdir(parents=True)
         self.file = root / "script.sh"
         self.file.write_text(text_of(root, tasks=3))
-        self._make("srun", 'printf "%s\\n" "$@"; [[ $CANCEL ]] && touch runs/second/cancel; exit $CODE')
+        self._make("srun", 'printf "%s\\n" "$@"; [[ $TOUCH ]] && mkdir -p "runs/second/$TOUCH"; exit $CODE')
         self._make("scontrol", 'echo "scontrol $@"')
 
     def _make(self, name, text):
@@ -129,7 +140,7 @@ def test_a_task_that_was_told_to_stop_goes_on_later_and_no_other_does(task, code
 
 
 def test_a_task_that_is_cancelled_while_it_runs_is_not_queued_again(task):
-    done = task.ends(75, CANCEL="yes")
+    done = task.ends(75, TOUCH="cancel")
     assert "scontrol" not in done.stdout and done.returncode == 75
 
 
@@ -137,3 +148,13 @@ def test_a_task_that_is_cancelled_before_it_runs_trains_nothing(task):
     (task.root / "runs" / "second" / "cancel").touch()
     done = task.ends(1)
     assert (done.stdout, done.returncode) == ("second was cancelled before it began\n", 0)
+
+
+def test_a_task_that_gets_nowhere_is_given_up_and_one_with_a_new_checkpoint_is_not(task):
+    codes = [task.ends(75).returncode for _ in range(4)]
+    codes.append(task.ends(75, TOUCH="checkpoints/100").returncode)
+    codes += [task.ends(75).returncode for _ in range(4)]
+    assert codes == [0] * 9  # queued again
+    done = task.ends(75)
+    assert "second was stopped 5 times before it had written a checkpoint; give it more time" in done.stdout
+    assert done.returncode == 75 and "scontrol" not in done.stdout
