@@ -171,6 +171,24 @@ def test_a_cancelled_study_leaves_the_queue_with_checkpoints_and_may_be_launched
     assert [lab.words(name) for name in lab.names] == [["begin", "stopped", "begin", "end"]] + [["begin", "end"]] * 2
 
 
+def test_a_run_whose_node_fails_is_queued_again_by_slurm_itself(lab_of):
+    lab = lab_of(trunk=None, branch="trunk")
+    lab.order({"trunk": "wait"})
+    trunk, _ = lab.submit()
+    wait_until(lambda: lab.words("trunk"), lab=lab)
+    shown = subprocess.run(["squeue", "--noheader", "--format=%N"], capture_output=True, text=True, check=True)
+    node = f"NodeName={shown.stdout.split()[0]}"
+    subprocess.run(["scontrol", "update", node, "State=DOWN", "Reason=test"], check=True)
+    subprocess.run(["scontrol", "update", node, "State=RESUME"], check=True)
+    wait_until(lambda: lab.states() == {"trunk": "PENDING", "branch": "PENDING"}, lab=lab)
+    lab.go()
+    time.sleep(2)  # within the second of its end SLURM refuses to start a job again
+    subprocess.run(["scontrol", "update", f"JobId={trunk.job}", "StartTime=now"], check=True)
+    ended(lab)
+    assert [word for word in lab.words("trunk") if word != "stopped"] == ["begin", "begin", "end"]
+    assert lab.words("branch") == ["begin", "end"]
+
+
 def test_a_task_that_its_user_ends_stays_ended_and_its_branch_goes_on(lab_of):
     lab = lab_of(trunk=None, branch="trunk")
     lab.order({"trunk": "wait"})

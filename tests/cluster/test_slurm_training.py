@@ -150,11 +150,12 @@ def test_two_nodes_learn_what_one_process_learns(lab_of, corpus):
     np.testing.assert_allclose(together.losses(name), single.losses(name), rtol=2e-5)
 
 
-def test_a_preempted_run_goes_on_and_ends_with_the_same_losses(lab_of, corpus):
-    cells = [Cell(run=long_run(corpus, 6000))]
-    lab, single = lab_of(*cells), lab_of(*cells)
+@pytest.mark.parametrize(("nodes", "steps"), [(1, 6000), (2, 2000)])
+def test_a_preempted_run_goes_on_and_ends_with_the_same_losses(lab_of, corpus, nodes, steps):
+    cells, options = [Cell(run=long_run(corpus, steps))], SlurmOptions(nodes=nodes)
+    lab, undisturbed = lab_of(*cells, options=options), lab_of(*cells, options=options)
     (name,) = lab.names
-    (job,) = lab.submit()
+    (job,) = lab.submit(nodes=nodes)
     wait_until(lambda: lab.steps(name), seconds=150)
     words = ("--partition=urgent", "--nodes=2", "--output=/dev/null", "--wrap=sleep 1")
     subprocess.run(["sbatch", *words], check=True, capture_output=True)
@@ -162,9 +163,13 @@ def test_a_preempted_run_goes_on_and_ends_with_the_same_losses(lab_of, corpus):
     lab.end()
     assert lab.causes(name) == ["preempted", "finished"], lab.told()
     assert lab.record(name).cost.attempts == 2
-    alone(single)
-    np.testing.assert_array_equal(lab.losses(name), single.losses(name))
-    assert lab.record(name).heldout == single.record(name).heldout
+    if nodes == 1:
+        alone(undisturbed)
+    else:
+        undisturbed.submit(nodes=nodes)
+        undisturbed.end()
+    np.testing.assert_array_equal(lab.losses(name), undisturbed.losses(name))
+    assert lab.record(name).heldout == undisturbed.record(name).heldout
 
 
 def test_a_run_stops_before_its_time_limit_goes_on_and_is_cancelled(lab_of, corpus):
