@@ -14,6 +14,7 @@ from rich.console import Console
 from launch import studies
 from launch.analysis_commands import FitOptions, write_report_of
 from launch.placement_options import MeshOptions, PlacementOptions
+from launch.slurm_options import SlurmOptions
 from scaling.config import (
     DataConfig,
     NextToken,
@@ -92,6 +93,13 @@ class LaunchOptions(WhereOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
+class SweepOptions(LaunchOptions):
+    on: Literal["here", "slurm"] = "here"
+    """Who trains: this machine, now, or a cluster, to which the runs are handed over."""
+    slurm: SlurmOptions = SlurmOptions()
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrainOptions(LaunchOptions):
     tokens: float = 1e6
     """To train on; rounded to whole steps."""
@@ -163,11 +171,13 @@ def plan(arguments: list[str]) -> None:
 
 
 def launch(arguments: list[str]) -> None:
-    """Train what is left of a study; when all is done, fit and report."""
-    options, study = study_of("launch", LaunchOptions, arguments)
+    """Train what is left of a study; when all is done, fit and report. A cluster is only told to."""
+    options, study = study_of("launch", SweepOptions, arguments)
+    if options.on != "here":
+        return _hand_over(study, options)
     if options.dry_run:
         return _dry_run(study, options)
-    study, outcomes = _train_rungs(study, options, lambda: study_of("launch", LaunchOptions, arguments)[1])
+    study, outcomes = _train_rungs(study, options, lambda: study_of("launch", SweepOptions, arguments)[1])
     finished = sum(status == "finished" for status in outcomes.values())
     console.print(f"{finished} of {len(outcomes)} runs finished")
     write_report_of(study.name, FitOptions(root=options.root))
@@ -301,6 +311,20 @@ def _train_all(study: Study, options: LaunchOptions) -> tuple[Study, dict[str, s
     os.environ[STUDY] = study.name
     write_plan(study, workspace)
     return study, launch_local(study, workspace, placement, machine, Progress(console), budget)
+
+
+def _hand_over(study: Study, options: SweepOptions) -> None:
+    """Prepare the data, write the plan, queue what is left of it; `--dry-run` prints what would be queued."""
+    from launch import submit
+
+    if options.workers is not None:
+        raise ValueError(f"--workers {options.workers} is of this machine; --on {options.on} has options of its own")
+    study = submit.placed(replace(study, placement=options.placement.over(study.placement)), options.slurm)
+    if options.dry_run:
+        return submit.print_script(study, options.workspace, options.slurm)
+    study = _prepared(study, options.workspace)
+    write_plan(study, options.workspace)
+    submit.submit_study(study, options.workspace, options.slurm, console)
 
 
 def _train_together(study: Study, options: LaunchOptions) -> Study | None:
