@@ -1,0 +1,116 @@
+"""What a cluster of Kubernetes must be told of a launch; the names are those of the command line."""
+
+import re
+from dataclasses import dataclass
+from math import prod
+from typing import Any, Literal
+
+LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")  # of DNS: RFC 1123
+TOLERATION = re.compile(r"(?P<key>[^=:]+)(=(?P<value>[^=:]*))?(:(?P<effect>NoSchedule|PreferNoSchedule|NoExecute))?")
+RESOURCE = {"gpu": "nvidia.com/gpu", "tpu": "google.com/tpu"}
+NODE_LABEL = {"gpu": "cloud.google.com/gke-accelerator", "tpu": "cloud.google.com/gke-tpu-accelerator"}
+TOPOLOGY_LABEL = "cloud.google.com/gke-tpu-topology"
+
+
+@dataclass(frozen=True, kw_only=True)
+class KubernetesOptions:
+    """Where JobSets run. Raises ValueError for what no cluster would take."""
+
+    image: str = ""
+    """Container image with `scaling` in it."""
+    claim: str = ""
+    """Persistent volume claim that is ROOT; every pod mounts it as /lab."""
+    namespace: str = "default"
+    accelerator: Literal["gpu", "tpu", "none"] = "gpu"
+    devices: int = 1
+    """Accelerators of one host: GPUs, or TPU chips."""
+    hosts: int = 1
+    """Pods that train one run together."""
+    cpus: int = 0
+    """Cores that each pod asks for; 0: the cluster's default."""
+    memory_gb: int = 0
+    """Memory that each pod asks for; 0: the cluster's default."""
+    label: str = ""
+    """Which accelerator: a value of GKE's node label, or KEY=VALUE of a cluster with labels of its own."""
+    topology: str = ""
+    """Of a TPU slice, such as 4x4."""
+    service_account: str = ""
+    priority_class: str = ""
+    tolerations: tuple[str, ...] = ()
+    """Taints to put up with, each KEY[=VALUE][:EFFECT]."""
+    max_parallel: int | None = None
+    """JobSets that may run at once; the others are created suspended. None: all."""
+    apply: bool = False
+    """Hand the manifests to kubectl, not only write them."""
+
+    def __post_init__(self) -> None:
+        for name in ("claim", "namespace", "priority_class", "service_account"):
+            value = getattr(self, name)
+            if value and not all(LABEL.fullmatch(part) for part in value.split(".")):
+                _refuse(name, value, "is no name of Kubernetes; use lower-case letters, digits and -")
+        for name in ("devices", "hosts"):
+            if getattr(self, name) < 1:
+                _refuse(name, getattr(self, name), "must be positive")
+        if self.accelerator == "none" and self.label and "=" not in self.label:
+            _refuse(
+                "label", self.label, "names no key, and none is known without an accelerator; give KEY=VALUE"
+            )
+        if self.max_parallel is not None and self.max_parallel < 1:
+            _refuse("max_parallel", self.max_parallel, "must be positive; leave it out for all at once")
+        for text in self.tolerations:
+            if not TOLERATION.fullmatch(text):
+                _refuse("tolerations", text, "is no KEY[=VALUE][:EFFECT], with NoSchedule or NoExecute for EFFECT")
+        self._check_topology()
+
+    def _check_topology(self) -> None:
+        if self.accelerator != "tpu":
+            if self.topology:
+                _refuse("topology", self.topology, f"is of TPUs, but accelerator={self.accelerator}")
+            return
+        if not re.fullmatch(r"\d+x\d+(x\d+)?", self.topology):
+            _refuse("topology", self.topology, "is no topology of a TPU slice; give one such as 2x4 or 2x2x4")
+        if not self.label:
+            _refuse("label", "", "is needed for TPUs; give the node pool's, such as tpu-v5-lite-podslice")
+        chips = prod(map(int, self.topology.split("x")))
+        if chips != self.hosts * self.devices:
+            _refuse("topology", self.topology, f"has {chips} chips, not {self.hosts} hosts x {self.devices} devices")
+
+    def check_given(self) -> None:
+        """Raise ValueError for what has no default that could be right."""
+        for name in ("image", "claim"):
+            if not getattr(self, name):
+                _refuse(name, "", "is needed: pods have neither the code nor the lab without it")
+
+    @property
+    def node_selector(self) -> dict[str, str]:
+        """Labels of the nodes to run on."""
+        selector = {TOPOLOGY_LABEL: self.topology} if self.topology else {}
+        if self.label:
+            key, _, value = self.label.rpartition("=")
+            selector[key or NODE_LABEL[self.accelerator]] = value
+        return dict(sorted(selector.items()))
+
+    @property
+    def resources(self) -> dict[str, Any]:
+        """Of one pod. Accelerators are limits; what is asked for beside them are requests."""
+        asked: dict[str, Any] = {"cpu": self.cpus} if self.cpus else {}
+        if self.memory_gb:
+            asked["memory"] = f"{self.memory_gb}G"
+        devices = {RESOURCE[self.accelerator]: self.devices} if self.accelerator != "none" else {}
+        return {name: values for name, values in (("limits", devices), ("requests", asked)) if values}
+
+    @property
+    def parsed_tolerations(self) -> list[dict[str, str]]:
+        found = [TOLERATION.fullmatch(text).groupdict() for text in self.tolerations]
+        return [
+            {name: value for name, value in {"operator": _operator(one), **one}.items() if value is not None}
+            for one in found
+        ]
+
+
+def _operator(toleration: dict[str, str | None]) -> str:
+    return "Exists" if toleration["value"] is None else "Equal"
+
+
+def _refuse(name: str, value: object, why: str) -> None:
+    raise ValueError(f"--kubernetes.{name.replace('_', '-')} {value!r} {why}")
