@@ -16,19 +16,21 @@ import json
 import math
 import re
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from launch.jobs import note
 from launch.kubernetes_options import LABEL, KubernetesOptions
-from launch.plan_file import Run, note_jobs, study_folder
+from launch.plan_file import read_plan, trunks
 from launch.worker import RESUME_ME
 from scaling.workspace import Workspace
 
 MOUNT = "/lab"
 HELD = 76  # another process is training the run
+CANCEL = "cancel"  # in the folder of a run: a request to stop
 JOB = "run"  # the one replicated job of a JobSet, and its container
 PORT = 8476  # of the coordinator; every pod has an address of its own
 # Of a gang one process's error may only echo the end of another, so it is tried again; a run alone is not.
@@ -53,43 +55,55 @@ def _text(dumper: _Dumper, value: str) -> yaml.ScalarNode:
 _Dumper.add_representer(str, _text)
 
 
-def submit(plan: Mapping[str, Any], runs: Sequence[Run], workspace: Workspace, options: KubernetesOptions) -> Path:
-    """Write the JobSets of the runs, which are ready, and with `apply` create them; returns the file.
+def submit(plan: Path, run_ids: Sequence[str], workspace: Workspace, options: KubernetesOptions) -> Path:
+    """Write the JobSets of what is left of a plan, and with `apply` create them; returns the file.
 
-    Again with the same runs it changes nothing but who is suspended. A JobSet
-    that has ended without its run being trained makes way for a new one.
+    Submitted again, it only changes who is suspended. A JobSet that has ended,
+    though its run is left, makes way for a new one.
     """
     options.check_given()
-    states = poll(plan, options) if options.apply else {}
-    runs = sorted(runs, key=lambda run: states.get(run["run_id"]) != "running")  # stable: nobody is stopped for another
-    path = study_folder(plan, workspace) / "kubernetes" / "jobsets.yaml"
+    found = read_plan(plan)
+    study = found["name"]
+    states = poll(study, options) if options.apply else {}
+    active = {name for name, state in states.items() if state == "running"}
+    path = workspace.studies / study / "kubernetes" / "jobsets.yaml"
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(as_yaml(jobsets(plan, runs, options)), encoding="utf-8")
-    if options.apply and runs:
-        cancel(plan, [run["run_id"] for run in runs if states.get(run["run_id"]) in ("ended", "failed")], options)
+    path.write_text(as_yaml(jobsets(found, run_ids, options, active)), encoding="utf-8")
+    if options.apply and run_ids:
+        cancel(study, [name for name in run_ids if states.get(name) in ("ended", "failed")], options)
+        for name in run_ids:
+            (workspace.runs / name / CANCEL).unlink(missing_ok=True)
         _kubectl(options, "apply", "-f", str(path))
-        new = [run["run_id"] for run in runs if states.get(run["run_id"]) not in ("running", "waiting")]
-        note_jobs(plan, workspace, "kubernetes", {name: jobset_name(plan["name"], name) for name in new})
+        new = [name for name in run_ids if states.get(name) not in ("running", "waiting")]
+        note(workspace, study, "kubernetes", {name: jobset_name(study, name) for name in new})
     return path
 
 
-def poll(plan: Mapping[str, Any], options: KubernetesOptions) -> dict[str, str]:
+def poll(study: str, options: KubernetesOptions) -> dict[str, str]:
     """Of each run that has a JobSet: waiting (suspended), running, ended or failed. Records say what became of it."""
-    found = _kubectl(options, "get", JOBSETS, "-l", f"{STUDY_LABEL}={study_label(plan['name'])}", "-o", "json")
+    found = _kubectl(options, "get", JOBSETS, "-l", f"{STUDY_LABEL}={study_label(study)}", "-o", "json")
     return {item["metadata"]["labels"][RUN_LABEL]: _state(item) for item in json.loads(found)["items"]}
 
 
-def cancel(plan: Mapping[str, Any], run_ids: Sequence[str], options: KubernetesOptions) -> None:
+def cancel(study: str, run_ids: Sequence[str], options: KubernetesOptions) -> None:
     """Delete the JobSets of the runs; their pods have their grace to write a checkpoint."""
     if run_ids:
-        names = [jobset_name(plan["name"], run_id) for run_id in run_ids]
-        _kubectl(options, "delete", JOBSETS, "--ignore-not-found", *names)
+        _kubectl(options, "delete", JOBSETS, "--ignore-not-found", *(jobset_name(study, name) for name in run_ids))
 
 
-def jobsets(plan: Mapping[str, Any], runs: Sequence[Run], options: KubernetesOptions) -> list[dict[str, Any]]:
-    """A manifest for each run, in order; those beyond `max_parallel` are suspended."""
-    limit = len(runs) if options.max_parallel is None else options.max_parallel
-    return [_jobset(plan, run["run_id"], options, suspend=index >= limit) for index, run in enumerate(runs)]
+def jobsets(
+    plan: Mapping[str, Any], run_ids: Sequence[str], options: KubernetesOptions, active: Collection[str] = ()
+) -> list[dict[str, Any]]:
+    """A manifest for each run that is left, trunks first.
+
+    active: run now, and are not stopped for another. Suspended are branches
+    whose trunk is left, and what would be more than `at_once`.
+    """
+    trunk_of = trunks(plan)
+    ordered = sorted(run_ids, key=lambda name: trunk_of[name] in run_ids)  # stable: else as they were
+    free = [name for name in ordered if name in active or trunk_of[name] not in run_ids]
+    chosen = sorted(free, key=lambda name: name not in active)[: options.at_once]
+    return [_jobset(plan, name, options, suspend=name not in chosen) for name in ordered]
 
 
 def as_yaml(manifests: Sequence[Mapping[str, Any]]) -> str:
@@ -113,12 +127,12 @@ def _jobset(plan: Mapping[str, Any], run_id: str, options: KubernetesOptions, *,
     name, labels = jobset_name(plan["name"], run_id), {STUDY_LABEL: study_label(plan["name"]), RUN_LABEL: run_id}
     assert LABEL.fullmatch(name), name
     metadata = {"name": name, "namespace": options.namespace, "labels": dict(labels)}
-    if options.accelerator == "tpu" and options.hosts > 1:  # hosts of one slice are one node pool of GKE
+    if options.accelerator == "tpu" and options.nodes > 1:  # hosts of one slice are one node pool of GKE
         metadata["annotations"] = {"alpha.jobset.sigs.k8s.io/exclusive-topology": "cloud.google.com/gke-nodepool"}
     job = {
         "completionMode": "Indexed",
-        "completions": options.hosts,
-        "parallelism": options.hosts,
+        "completions": options.nodes,
+        "parallelism": options.nodes,
         "backoffLimit": 0,
         "podFailurePolicy": {"rules": _resumable()},
         "template": {"metadata": {"labels": dict(labels)}, "spec": _pod(plan, name, run_id, options)},
@@ -136,7 +150,7 @@ def _jobset(plan: Mapping[str, Any], run_id: str, options: KubernetesOptions, *,
             "suspend": suspend,
             "ttlSecondsAfterFinished": KEEP_SECONDS,
             "network": {"enableDNSHostnames": True, "publishNotReadyAddresses": True},
-            "failurePolicy": {"maxRestarts": GANG_RESTARTS if options.hosts > 1 else 0, "rules": [resume]},
+            "failurePolicy": {"maxRestarts": GANG_RESTARTS if options.nodes > 1 else 0, "rules": [resume]},
             "replicatedJobs": [{"name": JOB, "replicas": 1, "template": {"spec": job}}],
         },
     }
@@ -180,13 +194,13 @@ def _pod(plan: Mapping[str, Any], name: str, run_id: str, options: KubernetesOpt
 
 def _environment(name: str, options: KubernetesOptions) -> list[dict[str, Any]]:
     """Who belongs together, as scaling/parallel/hosts.py reads it; the hosts of a TPU slice are told by GKE."""
-    if options.hosts == 1:
+    if options.nodes == 1:
         return [{"name": "SCALING_PROCESSES", "value": "1"}]  # else JAX would ask the API server
     if options.accelerator == "tpu":
         return []
     return [
         {"name": "SCALING_COORDINATOR", "value": f"{name}-{JOB}-0-0.{name}:{PORT}"},
-        {"name": "SCALING_PROCESSES", "value": str(options.hosts)},
+        {"name": "SCALING_PROCESSES", "value": str(options.nodes)},
         {"name": "SCALING_PROCESS_ID", "valueFrom": {"fieldRef": {"fieldPath": INDEX}}},
     ]
 

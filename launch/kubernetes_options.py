@@ -23,13 +23,13 @@ class KubernetesOptions:
     namespace: str = "default"
     accelerator: Literal["gpu", "tpu", "none"] = "gpu"
     devices: int = 1
-    """Accelerators of one host: GPUs, or TPU chips."""
-    hosts: int = 1
-    """Pods that train one run together."""
-    cpus: int = 0
-    """Cores that each pod asks for; 0: the cluster's default."""
-    memory_gb: int = 0
-    """Memory that each pod asks for; 0: the cluster's default."""
+    """Accelerators of each node: GPUs, or TPU chips."""
+    nodes: int = 1
+    """That one run takes, with one pod each."""
+    cpus: int | None = None
+    """That each pod asks for; None: the cluster's default."""
+    memory: str | None = None
+    """That each pod asks for, such as 64G; None: the cluster's default."""
     label: str = ""
     """Which accelerator: a value of GKE's node label, or KEY=VALUE of a cluster with labels of its own."""
     topology: str = ""
@@ -38,8 +38,8 @@ class KubernetesOptions:
     priority_class: str = ""
     tolerations: tuple[str, ...] = ()
     """Taints to put up with, each KEY[=VALUE][:EFFECT]."""
-    max_parallel: int | None = None
-    """JobSets that may run at once; the others are created suspended. None: all."""
+    at_once: int | None = None
+    """Runs under way at the same time, at most; the others are created suspended. None: all."""
     apply: bool = False
     """Hand the manifests to kubectl, not only write them."""
 
@@ -48,15 +48,14 @@ class KubernetesOptions:
             value = getattr(self, name)
             if value and not all(LABEL.fullmatch(part) for part in value.split(".")):
                 _refuse(name, value, "is no name of Kubernetes; use lower-case letters, digits and -")
-        for name in ("devices", "hosts"):
-            if getattr(self, name) < 1:
-                _refuse(name, getattr(self, name), "must be positive")
+        for name in ("devices", "nodes", "cpus", "at_once"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                _refuse(name, value, "must be positive")
+        if self.memory is not None and not re.fullmatch(r"\d+([MGT]i?)?", self.memory):
+            _refuse("memory", self.memory, "is no amount; give bytes, or a number with M, G or T")
         if self.accelerator == "none" and self.label and "=" not in self.label:
-            _refuse(
-                "label", self.label, "names no key, and none is known without an accelerator; give KEY=VALUE"
-            )
-        if self.max_parallel is not None and self.max_parallel < 1:
-            _refuse("max_parallel", self.max_parallel, "must be positive; leave it out for all at once")
+            _refuse("label", self.label, "names no key, and none is known without an accelerator; give KEY=VALUE")
         for text in self.tolerations:
             if not TOLERATION.fullmatch(text):
                 _refuse("tolerations", text, "is no KEY[=VALUE][:EFFECT], with NoSchedule or NoExecute for EFFECT")
@@ -72,14 +71,18 @@ class KubernetesOptions:
         if not self.label:
             _refuse("label", "", "is needed for TPUs; give the node pool's, such as tpu-v5-lite-podslice")
         chips = prod(map(int, self.topology.split("x")))
-        if chips != self.hosts * self.devices:
-            _refuse("topology", self.topology, f"has {chips} chips, not {self.hosts} hosts x {self.devices} devices")
+        if chips != self.nodes * self.devices:
+            _refuse("topology", self.topology, f"has {chips} chips, not {self.nodes} nodes x {self.devices} devices")
 
     def check_given(self) -> None:
         """Raise ValueError for what has no default that could be right."""
         for name in ("image", "claim"):
             if not getattr(self, name):
                 _refuse(name, "", "is needed: pods have neither the code nor the lab without it")
+
+    def devices_of_a_run(self, otherwise: int) -> int:
+        """All of its nodes together; `otherwise` where it has no accelerators."""
+        return otherwise if self.accelerator == "none" else self.nodes * self.devices
 
     @property
     def node_selector(self) -> dict[str, str]:
@@ -93,9 +96,8 @@ class KubernetesOptions:
     @property
     def resources(self) -> dict[str, Any]:
         """Of one pod. Accelerators are limits; what is asked for beside them are requests."""
-        asked: dict[str, Any] = {"cpu": self.cpus} if self.cpus else {}
-        if self.memory_gb:
-            asked["memory"] = f"{self.memory_gb}G"
+        given = {"cpu": self.cpus, "memory": self.memory}
+        asked = {name: value for name, value in given.items() if value is not None}
         devices = {RESOURCE[self.accelerator]: self.devices} if self.accelerator != "none" else {}
         return {name: values for name, values in (("limits", devices), ("requests", asked)) if values}
 

@@ -14,32 +14,36 @@ from launch.kubernetes import as_yaml, cancel, jobset_name, jobsets, poll, submi
 from launch.kubernetes_options import KubernetesOptions
 from scaling.workspace import Workspace
 
-PLAN = {"name": "tiny_study", "placement": {"grace_seconds": 45.5}, "runs": []}
-RUNS = [{"run_id": name * 8} for name in ("0a", "1e", "22")]
+FIRST, SECOND, THIRD = RUNS = [name * 8 for name in ("0a", "1e", "22")]
+PLAN = {
+    "name": "tiny_study",
+    "placement": {"grace_seconds": 45.5},
+    "runs": [{"run_id": name, "config": {"trunk": None}} for name in RUNS],
+}
 GPU = KubernetesOptions(image="registry/lab:1", claim="lab")
 CASES = {
     "gpu": GPU,
     "gpu_gang": replace(
         GPU,
-        hosts=2,
+        nodes=2,
         devices=8,
         cpus=64,
-        memory_gb=512,
+        memory="512G",
         label="nvidia.com/gpu.product=NVIDIA-H100-80GB-HBM3",
         tolerations=("nvidia.com/gpu:NoSchedule", "team=laws:NoExecute"),
         service_account="trainer",
         priority_class="low",
-        max_parallel=1,
+        at_once=1,
     ),
     "tpu_slice": replace(
-        GPU, accelerator="tpu", hosts=4, devices=4, label="tpu-v5-lite-podslice", topology="4x4", namespace="research"
+        GPU, accelerator="tpu", nodes=4, devices=4, label="tpu-v5-lite-podslice", topology="4x4", namespace="research"
     ),
 }
 GOLDEN = Path(__file__).parent / "golden"
 
 
-def documents(options, runs=RUNS):
-    return list(yaml.safe_load_all(as_yaml(jobsets(PLAN, runs, options))))
+def documents(options, plan=PLAN):
+    return list(yaml.safe_load_all(as_yaml(jobsets(plan, RUNS, options))))
 
 
 def job_of(document):
@@ -121,7 +125,7 @@ def test_the_environment_of_a_pod_is_what_hosts_reads(monkeypatch):
 
 
 def test_runs_beyond_the_limit_are_suspended():
-    assert [one["spec"]["suspend"] for one in documents(replace(GPU, max_parallel=2))] == [False, False, True]
+    assert [one["spec"]["suspend"] for one in documents(replace(GPU, at_once=2))] == [False, False, True]
     assert [one["spec"]["suspend"] for one in documents(GPU)] == [False] * 3
 
 
@@ -130,13 +134,14 @@ def test_runs_beyond_the_limit_are_suspended():
     [
         ({"claim": "My_Lab"}, "claim 'My_Lab' is no name of Kubernetes"),
         ({"devices": 0}, "devices 0 must be positive"),
-        ({"max_parallel": 0}, "max-parallel 0 must be positive"),
+        ({"at_once": 0}, "at-once 0 must be positive"),
+        ({"memory": "lots"}, "memory 'lots' is no amount"),
         ({"tolerations": ("a=b:Never",)}, "tolerations 'a=b:Never' is no KEY"),
         ({"topology": "2x4"}, "topology '2x4' is of TPUs, but accelerator=gpu"),
         ({"accelerator": "none", "label": "big"}, "label 'big' names no key"),
         ({"accelerator": "tpu", "label": "v5"}, "topology '' is no topology"),
         ({"accelerator": "tpu", "topology": "2x4"}, "label '' is needed for TPUs"),
-        ({"accelerator": "tpu", "topology": "2x4", "label": "v5"}, "has 8 chips, not 1 hosts x 1 devices"),
+        ({"accelerator": "tpu", "topology": "2x4", "label": "v5"}, "has 8 chips, not 1 nodes x 1 devices"),
     ],
 )
 def test_what_no_cluster_would_take_is_refused(changes, message):
@@ -145,9 +150,23 @@ def test_what_no_cluster_would_take_is_refused(changes, message):
 
 
 @pytest.mark.parametrize("name", ["image", "claim"])
-def test_a_launch_without_an_image_or_a_claim_is_refused(tmp_path, name):
+def test_a_launch_without_an_image_or_a_claim_is_refused(tmp_path, plan_file, name):
     with pytest.raises(ValueError, match=f"--kubernetes.{name} '' is needed"):
-        submit(PLAN, RUNS, Workspace(root=tmp_path), replace(GPU, **{name: ""}))
+        submit(plan_file, RUNS, Workspace(root=tmp_path), replace(GPU, **{name: ""}))
+
+
+def test_branches_wait_for_their_trunk_unless_they_run_already():
+    """The third is the trunk of the other two."""
+    plan = {**PLAN, "runs": [{"run_id": name, "config": {"trunk": {"run_id": THIRD}}} for name in RUNS[:2]]}
+    plan["runs"].append({"run_id": THIRD, "config": {}})
+
+    def suspended(run_ids, active=()):
+        found = jobsets(plan, run_ids, GPU, active)
+        return [(one["metadata"]["labels"]["scaling-lab/run"], one["spec"]["suspend"]) for one in found]
+
+    assert suspended(RUNS) == [(THIRD, False), (FIRST, True), (SECOND, True)]
+    assert suspended(RUNS, {SECOND}) == [(THIRD, False), (FIRST, True), (SECOND, False)]
+    assert suspended(RUNS[:2]) == [(FIRST, False), (SECOND, False)]  # the trunk is trained
 
 
 KUBECTL = """#!{python}
@@ -160,6 +179,14 @@ if "get" in sys.argv:
 if (here / "broken").exists():
     sys.exit("no such namespace")
 """
+
+
+@pytest.fixture
+def plan_file(tmp_path):
+    path = tmp_path / "studies" / "tiny_study.json"
+    path.parent.mkdir()
+    path.write_text(json.dumps(PLAN))
+    return path
 
 
 @pytest.fixture
@@ -185,48 +212,47 @@ def told(kubectl):
     return [json.loads(line)[2:] for line in lines]  # after --namespace NAME
 
 
-def test_without_apply_files_are_written_and_nobody_is_told(tmp_path, kubectl):
-    path = submit(PLAN, RUNS, Workspace(root=tmp_path), GPU)
+def test_without_apply_files_are_written_and_nobody_is_told(tmp_path, plan_file, kubectl):
+    path = submit(plan_file, RUNS, Workspace(root=tmp_path), GPU)
     assert path == tmp_path / "studies" / "tiny_study" / "kubernetes" / "jobsets.yaml"
     assert path.read_text() == as_yaml(jobsets(PLAN, RUNS, GPU))
     assert not (kubectl / "told.jsonl").exists()
     assert not (tmp_path / "studies" / "tiny_study" / "jobs.jsonl").exists()
 
 
-def test_apply_hands_the_file_to_kubectl_and_notes_the_jobs(tmp_path, kubectl):
-    path = submit(PLAN, RUNS, Workspace(root=tmp_path), replace(GPU, apply=True))
+def test_apply_hands_the_file_to_kubectl_and_notes_the_jobs(tmp_path, plan_file, kubectl):
+    path = submit(plan_file, RUNS, Workspace(root=tmp_path), replace(GPU, apply=True))
     assert [line[0] for line in told(kubectl)] == ["get", "apply"]
     assert told(kubectl)[1] == ["apply", "-f", str(path)]
     jobs = (tmp_path / "studies" / "tiny_study" / "jobs.jsonl").read_text().splitlines()
-    assert [json.loads(line)["job"] for line in jobs] == [jobset_name("tiny_study", run["run_id"]) for run in RUNS]
+    assert [json.loads(line)["job"] for line in jobs] == [jobset_name("tiny_study", name) for name in RUNS]
 
 
-def test_applied_again_a_running_one_stays_and_one_that_failed_makes_way(tmp_path, kubectl):
-    first, second, third = (run["run_id"] for run in RUNS)
-    items = [item(first, terminal="Failed"), item(second, suspend=True), item(third)]
+def test_applied_again_a_running_one_stays_and_one_that_failed_makes_way(tmp_path, plan_file, kubectl):
+    items = [item(FIRST, terminal="Failed"), item(SECOND, suspend=True), item(THIRD)]
     (kubectl / "items.json").write_text(json.dumps({"items": items}))
-    path = submit(PLAN, RUNS, Workspace(root=tmp_path), replace(GPU, apply=True, max_parallel=1))
+    path = submit(plan_file, RUNS, Workspace(root=tmp_path), replace(GPU, apply=True, at_once=1))
     assert [line[0] for line in told(kubectl)] == ["get", "delete", "apply"]
-    assert told(kubectl)[1][-1] == jobset_name("tiny_study", first)
+    assert told(kubectl)[1][-1] == jobset_name("tiny_study", FIRST)
     suspended = {
         one["metadata"]["labels"]["scaling-lab/run"]: one["spec"]["suspend"]
         for one in yaml.safe_load_all(path.read_text())
     }
-    assert suspended == {third: False, first: True, second: True}
+    assert suspended == {THIRD: False, FIRST: True, SECOND: True}
     jobs = (tmp_path / "studies" / "tiny_study" / "jobs.jsonl").read_text().splitlines()
-    assert [json.loads(line)["run_id"] for line in jobs] == [first]
+    assert [json.loads(line)["run_id"] for line in jobs] == [FIRST]
 
 
 def test_states_are_read_from_the_cluster(kubectl):
     items = [item("a"), item("b", suspend=True), item("c", terminal="Completed"), item("d", terminal="Failed")]
     (kubectl / "items.json").write_text(json.dumps({"items": items}))
-    assert poll(PLAN, GPU) == {"a": "running", "b": "waiting", "c": "ended", "d": "failed"}
+    assert poll("tiny_study", GPU) == {"a": "running", "b": "waiting", "c": "ended", "d": "failed"}
     assert "scaling-lab/study=tiny-study" in told(kubectl)[0]
 
 
 def test_cancel_deletes_the_jobsets_of_the_runs(kubectl):
-    cancel(PLAN, [], GPU)
-    cancel(PLAN, ["0a" * 8], GPU)
+    cancel("tiny_study", [], GPU)
+    cancel("tiny_study", ["0a" * 8], GPU)
     assert [line[0] for line in told(kubectl)] == ["delete"]
     assert told(kubectl)[0][-1] == jobset_name("tiny_study", "0a" * 8)
 
@@ -234,7 +260,7 @@ def test_cancel_deletes_the_jobsets_of_the_runs(kubectl):
 def test_what_kubectl_says_is_passed_on(kubectl, monkeypatch):
     (kubectl / "broken").touch()
     with pytest.raises(OSError, match="no such namespace"):
-        poll(PLAN, GPU)
+        poll("tiny_study", GPU)
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(OSError, match="kubectl is not on the PATH"):
-        poll(PLAN, GPU)
+        poll("tiny_study", GPU)

@@ -1,18 +1,20 @@
-"""The plan file: what is left, what is ready, and the list of jobs."""
+"""The plan file as backends read it."""
 
 import json
 
 import pytest
 
-from launch.plan_file import left, note_jobs, read_plan, ready
-from scaling.workspace import Workspace
+from launch.plan_file import read_plan, trunks
 
-
-def run(name, trunk=None, role="cell"):
-    return {"run_id": name, "role": role, "config": {"trunk": trunk and {"run_id": trunk, "tokens": 64}}}
-
-
-PLAN = {"name": "tiny", "placement": {}, "runs": [run("b", "t"), run("a"), run("t", role="trunk")]}
+PLAN = {
+    "name": "tiny",
+    "placement": {},
+    "runs": [
+        {"run_id": "t", "config": {"trunk": None}},
+        {"run_id": "b", "config": {"trunk": {"run_id": "t", "tokens": 64}}},
+        {"run_id": "a", "config": {}},
+    ],
+}
 
 
 def test_a_plan_is_read_back(tmp_path):
@@ -27,27 +29,5 @@ def test_a_file_that_is_no_plan_is_refused(tmp_path, text):
         read_plan(tmp_path / "tiny.json")
 
 
-def test_trunks_come_first_and_branches_wait_for_theirs(tmp_path):
-    waiting = left(PLAN, Workspace(root=tmp_path))
-    assert [one["run_id"] for one in waiting] == ["t", "b", "a"]
-    assert [one["run_id"] for one in ready(waiting)] == ["t", "a"]
-
-
-def test_a_run_that_is_trained_is_not_left_but_a_failed_one_is(tmp_path, monkeypatch):
-    for name in ("t", "a"):
-        (tmp_path / "runs" / name).mkdir(parents=True)
-        (tmp_path / "runs" / name / "record.json").write_text("{}")
-    status = {"t": "diverged", "a": "failed"}
-    monkeypatch.setattr(
-        "launch.plan_file.read_record", lambda path: type("Record", (), {"status": status[path.parent.name]})
-    )
-    assert [one["run_id"] for one in ready(left(PLAN, Workspace(root=tmp_path)))] == ["b", "a"]
-
-
-def test_jobs_are_appended_one_a_line(tmp_path):
-    workspace = Workspace(root=tmp_path)
-    note_jobs(PLAN, workspace, "ray", {"a": "1"})
-    note_jobs(PLAN, workspace, "ray", {"b": "2"})
-    lines = [json.loads(line) for line in (tmp_path / "studies" / "tiny" / "jobs.jsonl").read_text().splitlines()]
-    assert [(line["backend"], line["job"], line["run_id"]) for line in lines] == [("ray", "1", "a"), ("ray", "2", "b")]
-    assert lines[0]["time"] <= lines[1]["time"]
+def test_trunks_are_told_of_every_run():
+    assert trunks(PLAN) == {"t": None, "b": "t", "a": None}
