@@ -25,11 +25,13 @@ import yaml
 from launch.jobs import note
 from launch.kubernetes_options import LABEL, KubernetesOptions
 from launch.plan_file import read_plan, trunks
+from launch.pool import defaults
 from launch.worker import RESUME_ME
 from scaling.workspace import Workspace
 
 MOUNT = "/lab"
 HELD = 76  # another process is training the run
+TERMINATED = 128 + 15  # told to stop before it could listen
 CANCEL = "cancel"  # in the folder of a run: a request to stop
 JOB = "run"  # the one replicated job of a JobSet, and its container
 PORT = 8476  # of the coordinator; every pod has an address of its own
@@ -99,9 +101,9 @@ def jobsets(
     active: run now, and are not stopped for another. Suspended are branches
     whose trunk is left, and what would be more than `at_once`.
     """
-    trunk_of = trunks(plan)
-    ordered = sorted(run_ids, key=lambda name: trunk_of[name] in run_ids)  # stable: else as they were
-    free = [name for name in ordered if name in active or trunk_of[name] not in run_ids]
+    trunk_of, left = trunks(plan), set(run_ids)
+    ordered = sorted(run_ids, key=lambda name: trunk_of[name] in left)  # stable: else as they were
+    free = [name for name in ordered if name in active or trunk_of[name] not in left]
     chosen = sorted(free, key=lambda name: name not in active)[: options.at_once]
     return [_jobset(plan, name, options, suspend=name not in chosen) for name in ordered]
 
@@ -158,7 +160,7 @@ def _jobset(plan: Mapping[str, Any], run_id: str, options: KubernetesOptions, *,
 
 def _resumable() -> list[dict[str, Any]]:
     """Ends of a pod after which its run goes on elsewhere."""
-    codes = {"containerName": JOB, "operator": "In", "values": [RESUME_ME, HELD]}
+    codes = {"containerName": JOB, "operator": "In", "values": [RESUME_ME, HELD, TERMINATED]}
     return [
         {"action": "FailJob", "onExitCodes": codes},
         {"action": "FailJob", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
@@ -193,12 +195,14 @@ def _pod(plan: Mapping[str, Any], name: str, run_id: str, options: KubernetesOpt
 
 
 def _environment(name: str, options: KubernetesOptions) -> list[dict[str, Any]]:
-    """Who belongs together, as scaling/parallel/hosts.py reads it; the hosts of a TPU slice are told by GKE."""
+    """What every process that trains gets, and who belongs together, as scaling/parallel/hosts.py reads it."""
+    plain = [{"name": key, "value": value} for key, value in defaults(Workspace(root=Path(MOUNT))).items()]
     if options.nodes == 1:
-        return [{"name": "SCALING_PROCESSES", "value": "1"}]  # else JAX would ask the API server
+        return [*plain, {"name": "SCALING_PROCESSES", "value": "1"}]  # else JAX would ask the API server
     if options.accelerator == "tpu":
-        return []
+        return plain  # GKE tells the hosts of a slice of each other
     return [
+        *plain,
         {"name": "SCALING_COORDINATOR", "value": f"{name}-{JOB}-0-0.{name}:{PORT}"},
         {"name": "SCALING_PROCESSES", "value": str(options.nodes)},
         {"name": "SCALING_PROCESS_ID", "valueFrom": {"fieldRef": {"fieldPath": INDEX}}},

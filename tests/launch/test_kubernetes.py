@@ -92,7 +92,7 @@ def test_being_stopped_restarts_without_counting_and_an_error_does_not_restart()
     policy = job_of(documents(GPU)[0])["podFailurePolicy"]["rules"]
     assert policy[0] == {
         "action": "FailJob",
-        "onExitCodes": {"containerName": "run", "operator": "In", "values": [75, 76]},
+        "onExitCodes": {"containerName": "run", "operator": "In", "values": [75, 76, 143]},
     }
     assert spec["failurePolicy"]["rules"][0]["action"] == "RestartJobSetAndIgnoreMaxRestarts"
     assert spec["failurePolicy"]["rules"][0]["onJobFailureReasons"] == ["PodFailurePolicy"]

@@ -1,0 +1,222 @@
+"""Runs as tasks of Ray: what an end means, without Ray; then a Ray of this machine, whose runs are a stand-in's."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from launch import ray_jobs
+from launch.ray_options import RayOptions
+from scaling.workspace import Workspace
+
+STAND_IN = Path(__file__).with_name("stand_in.py")
+
+
+def plan_of(root: Path, *names: str, trunk_of=()) -> Path:
+    """A plan file of runs with these names."""
+    trunk_of = dict(trunk_of)
+    runs = [
+        {"run_id": name, "config": {"trunk": {"run_id": trunk_of[name], "tokens": 1} if name in trunk_of else None}}
+        for name in names
+    ]
+    path = root / "studies" / "tiny.json"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps({"name": "tiny", "placement": {"grace_seconds": 5.0}, "runs": runs}))
+    return path
+
+
+def told(root: Path) -> list[dict]:
+    path = root / "told.jsonl"
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"cpus": 0}, "--ray.cpus 0: must be positive"),
+        ({"at_once": 0}, "--ray.at-once 0: must be positive"),
+        ({"gpus": -1}, "--ray.gpus -1: must not be negative"),
+        ({"nodes": 2}, "--ray.nodes 2: without --ray.address"),
+    ],
+)
+def test_options_that_cannot_be_are_refused(changes, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        RayOptions(**changes)
+
+
+def test_without_ray_an_error_says_how_to_get_it(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(ValueError, match=re.escape("pip install 'scaling-lab[ray]'")):
+        ray_jobs.submit(plan_of(tmp_path, "a"), ["a"], Workspace(root=tmp_path), RayOptions())
+
+
+def ends(tmp_path, monkeypatch, *codes, times=1):
+    """The outcome of run `a` after its tasks have ended so, and the sweep."""
+    sweep = ray_jobs.Sweep(
+        plan=tmp_path,
+        workspace=Workspace(root=tmp_path),
+        options=RayOptions(),
+        study="tiny",
+        grace_seconds=1.0,
+        trunk_of={"a": None},
+        left=["a"],
+    )
+    monkeypatch.setattr(ray_jobs, "_code", lambda code: code)
+    for _ in range(times):
+        sweep.under_way["a"] = ray_jobs.Attempt(list(codes))
+        ray_jobs._ended(sweep, "a")
+    return sweep.outcomes.get("a"), sweep
+
+
+def test_an_end_is_trained_resumed_or_failed_by_its_code(tmp_path, monkeypatch):
+    assert ends(tmp_path, monkeypatch, 0)[0] == "trained"
+    assert ends(tmp_path, monkeypatch, 75, times=9)[0] is None
+    outcome, sweep = ends(tmp_path, monkeypatch, 1)
+    assert outcome.startswith("failed: exit code 1; see ")
+    assert sweep.left == []
+
+
+def test_a_run_that_another_process_trains_is_tried_later(tmp_path, monkeypatch):
+    outcome, sweep = ends(tmp_path, monkeypatch, 76)
+    assert outcome is None
+    assert sweep.held_until["a"] > time.monotonic()
+
+
+def test_a_run_is_lost_a_limited_number_of_times(tmp_path, monkeypatch):
+    assert ends(tmp_path, monkeypatch, -9, times=2)[0] is None
+    assert ends(tmp_path, monkeypatch, -9, times=3)[0] == "failed: lost 3 times, the last time by -9"
+
+
+def test_of_a_gang_an_error_beside_a_killed_process_is_an_echo(tmp_path, monkeypatch):
+    assert ends(tmp_path, monkeypatch, 1, -9)[0] is None
+    assert ends(tmp_path, monkeypatch, 1, "WorkerCrashedError: gone")[0] is None
+    assert ends(tmp_path, monkeypatch, 1, 75)[0] is None  # one was told to stop before all could be
+    assert ends(tmp_path, monkeypatch, 0, 1)[0].startswith("failed: exit code 1")
+
+
+def test_a_run_that_was_cancelled_is_not_resumed(tmp_path, monkeypatch):
+    (tmp_path / "runs" / "a").mkdir(parents=True)
+    (tmp_path / "runs" / "a" / "cancel").touch()
+    assert ends(tmp_path, monkeypatch, 75)[0] == "cancelled"
+
+
+@pytest.fixture
+def ray_installed(monkeypatch):
+    pytest.importorskip("ray", reason="pip install 'scaling-lab[ray]'")
+    monkeypatch.setattr(ray_jobs, "RUN", (str(STAND_IN),))
+    monkeypatch.setattr(ray_jobs, "HELD_SECONDS", 1.0)
+    for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # Ray's own
+def test_every_run_is_trained_and_a_failing_one_fails_alone(tmp_path, ray_installed, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    names = ["b", "t", "fail", "stop", "held", "killed", "c"]
+    plan, said = plan_of(tmp_path, *names, trunk_of={"b": "t"}), []
+    outcomes = ray_jobs.train(plan, names, Workspace(root=tmp_path), RayOptions(), said.append)
+    assert {name: outcome for name, outcome in outcomes.items() if name != "fail"} == dict.fromkeys(
+        ["b", "t", "stop", "held", "killed", "c"], "trained"
+    )
+    log = tmp_path / "studies" / "tiny" / "ray" / "fail.txt"
+    assert outcomes["fail"] == f"failed: exit code 1; see {log}"
+    assert log.read_text() == "this run cannot be trained\n"
+    started = [line["run"] for line in told(tmp_path)]
+    assert started.index("t") < started.index("b")
+    assert {name: started.count(name) for name in names} == {
+        "b": 1,
+        "t": 1,
+        "c": 1,
+        "fail": 1,
+        "stop": 2,
+        "held": 2,
+        "killed": 2,
+    }
+    assert all(line["SCALING_PROCESSES"] == "1" for line in told(tmp_path))
+    assert len(said) == len(names)
+    jobs = [json.loads(line) for line in (tmp_path / "studies" / "tiny" / "jobs.jsonl").read_text().splitlines()]
+    assert sorted(job["run_id"] for job in jobs) == sorted(started)
+    assert not (tmp_path / "home" / ".ray").exists()  # the token is nowhere on disk
+
+
+DRIVER = """
+import sys
+from pathlib import Path
+from launch import ray_jobs
+from launch.ray_options import RayOptions
+from scaling.workspace import Workspace
+ray_jobs.RUN = ({stand_in!r},)
+root = Path(sys.argv[1])
+print(ray_jobs.train(root / "studies" / "tiny.json", sys.argv[2:], Workspace(root=root), RayOptions(), lambda _: None))
+"""
+
+
+def driver(root: Path, *names: str) -> subprocess.Popen:
+    command = [sys.executable, "-c", DRIVER.format(stand_in=str(STAND_IN)), str(root), *names]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+
+
+def wait_until(condition, seconds=90.0):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.2)
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+@pytest.mark.slow
+def test_an_interrupted_driver_lets_runs_write_checkpoints(tmp_path, ray_installed):
+    plan_of(tmp_path, "long")
+    process = driver(tmp_path, "long")
+    wait_until(lambda: told(tmp_path))
+    process.send_signal(signal.SIGINT)
+    process.wait(60)
+    process.stdout.close()
+    assert told(tmp_path)[-1] == {"stopped": told(tmp_path)[0]["pid"]}
+
+
+@pytest.mark.slow
+def test_a_driver_that_is_killed_leaves_nothing_running_and_submitting_again_goes_on(tmp_path, ray_installed):
+    plan_of(tmp_path, "long", "a")
+    process = driver(tmp_path, "long", "a")
+    wait_until(lambda: {line.get("run") for line in told(tmp_path)} == {"long", "a"})
+    process.kill()
+    process.wait()
+    process.stdout.close()
+    pid = next(line["pid"] for line in told(tmp_path) if line["run"] == "long")
+    wait_until(lambda: not alive(pid))
+    again = driver(tmp_path, "long")  # what has no record
+    assert again.communicate(timeout=120)[0].strip() == "{'long': 'trained'}"
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # Ray's own
+def test_a_gang_starts_on_nodes_of_its_own_and_knows_who_belongs_to_it(tmp_path, ray_installed):
+    cluster_utils = pytest.importorskip("ray.cluster_utils")
+    cluster = cluster_utils.Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+    try:
+        cluster.add_node(num_cpus=1)
+        plan = plan_of(tmp_path, "a", "stop")
+        options = RayOptions(address=cluster.address, nodes=2)
+        outcomes = ray_jobs.train(plan, ["a", "stop"], Workspace(root=tmp_path), options, lambda _: None)
+    finally:
+        cluster.shutdown()
+    assert outcomes == {"a": "trained", "stop": "trained"}
+    gang = [line for line in told(tmp_path) if line["run"] == "a"]
+    assert sorted(line["SCALING_PROCESS_ID"] for line in gang) == ["0", "1"]
+    assert {line["SCALING_PROCESSES"] for line in gang} == {"2"}
+    assert len({line["SCALING_COORDINATOR"] for line in gang}) == 1
