@@ -231,7 +231,7 @@ def _code(task: Any) -> int | str:
 def _connect(options: RayOptions) -> None:
     """To a cluster, or start Ray here. Ray listens on all addresses of a machine: a token keeps others out."""
     handler = signal.getsignal(signal.SIGTERM)
-    if options.address is None:
+    if options.address is None:  # Ray reads these when it is imported
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         if os.environ.setdefault("RAY_AUTH_MODE", "token") == "token" and not os.environ.get("RAY_AUTH_TOKEN_PATH"):
             os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))  # else Ray writes one to the home folder

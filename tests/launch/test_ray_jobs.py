@@ -3,10 +3,12 @@
 import json
 import os
 import re
+import secrets
 import signal
 import subprocess
 import sys
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -106,64 +108,39 @@ def test_a_run_that_was_cancelled_is_not_resumed(tmp_path, monkeypatch):
     assert ends(tmp_path, monkeypatch, 75)[0] == "cancelled"
 
 
-@pytest.fixture
-def ray_installed(monkeypatch):
-    pytest.importorskip("ray", reason="pip install 'scaling-lab[ray]'")
-    monkeypatch.setattr(ray_jobs, "RUN", (str(STAND_IN),))
-    monkeypatch.setattr(ray_jobs, "HELD_SECONDS", 1.0)
-    for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN"):
-        monkeypatch.delenv(name, raising=False)
+needs_ray = pytest.mark.skipif(find_spec("ray") is None, reason="needs Ray: pip install 'scaling-lab[ray]'")
 
-
-@pytest.mark.slow
-@pytest.mark.filterwarnings("ignore")  # Ray's own
-def test_every_run_is_trained_and_a_failing_one_fails_alone(tmp_path, ray_installed, monkeypatch):
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    names = ["b", "t", "fail", "stop", "held", "killed", "c"]
-    plan, said = plan_of(tmp_path, *names, trunk_of={"b": "t"}), []
-    outcomes = ray_jobs.train(plan, names, Workspace(root=tmp_path), RayOptions(), said.append)
-    assert {name: outcome for name, outcome in outcomes.items() if name != "fail"} == dict.fromkeys(
-        ["b", "t", "stop", "held", "killed", "c"], "trained"
-    )
-    log = tmp_path / "studies" / "tiny" / "ray" / "fail.txt"
-    assert outcomes["fail"] == f"failed: exit code 1; see {log}"
-    assert log.read_text() == "this run cannot be trained\n"
-    started = [line["run"] for line in told(tmp_path)]
-    assert started.index("t") < started.index("b")
-    assert {name: started.count(name) for name in names} == {
-        "b": 1,
-        "t": 1,
-        "c": 1,
-        "fail": 1,
-        "stop": 2,
-        "held": 2,
-        "killed": 2,
-    }
-    assert all(line["SCALING_PROCESSES"] == "1" for line in told(tmp_path))
-    assert len(said) == len(names)
-    jobs = [json.loads(line) for line in (tmp_path / "studies" / "tiny" / "jobs.jsonl").read_text().splitlines()]
-    assert sorted(job["run_id"] for job in jobs) == sorted(started)
-    assert not (tmp_path / "home" / ".ray").exists()  # the token is nowhere on disk
-
-
+# In a process of its own: Ray reads its environment once, when it is imported.
 DRIVER = """
-import sys
+import json, sys
 from pathlib import Path
 from launch import ray_jobs
 from launch.ray_options import RayOptions
 from scaling.workspace import Workspace
-ray_jobs.RUN = ({stand_in!r},)
-root = Path(sys.argv[1])
-print(ray_jobs.train(root / "studies" / "tiny.json", sys.argv[2:], Workspace(root=root), RayOptions(), lambda _: None))
+ray_jobs.RUN, ray_jobs.HELD_SECONDS = ({stand_in!r},), 1.0
+root, options = Path(sys.argv[1]), RayOptions(**json.loads(sys.argv[2]))
+print(json.dumps(ray_jobs.train(
+    root / "studies" / "tiny.json", sys.argv[3:], Workspace(root=root), options, lambda said: print(said, flush=True)
+)))
 """
 
 
-def driver(root: Path, *names: str) -> subprocess.Popen:
-    command = [sys.executable, "-c", DRIVER.format(stand_in=str(STAND_IN)), str(root), *names]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+def driver(root: Path, *names: str, token=(), **options) -> subprocess.Popen:
+    command = [sys.executable, "-c", DRIVER.format(stand_in=str(STAND_IN)), str(root), json.dumps(options), *names]
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    (root / "home").mkdir(exist_ok=True)
+    environment = {**kept, **dict(token), "HOME": str(root / "home")}
+    with (root / "driver.txt").open("ab") as file:
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=file, text=True, env=environment)
 
 
-def wait_until(condition, seconds=90.0):
+def outcomes_of(process: subprocess.Popen) -> tuple[dict[str, str], list[str]]:
+    """And the lines that it printed before."""
+    *said, last = process.communicate(timeout=200)[0].splitlines()
+    return json.loads(last), said
+
+
+def wait_until(condition, seconds=120.0):
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end
@@ -178,45 +155,91 @@ def alive(pid: int) -> bool:
     return True
 
 
+@needs_ray
 @pytest.mark.slow
-def test_an_interrupted_driver_lets_runs_write_checkpoints(tmp_path, ray_installed):
+def test_every_run_is_trained_and_a_failing_one_fails_alone(tmp_path):
+    names = ["b", "t", "fail", "stop", "held", "killed", "c"]
+    plan_of(tmp_path, *names, trunk_of={"b": "t"})
+    outcomes, said = outcomes_of(driver(tmp_path, *names))
+    log = tmp_path / "studies" / "tiny" / "ray" / "fail.txt"
+    assert outcomes == dict.fromkeys(names, "trained") | {"fail": f"failed: exit code 1; see {log}"}
+    assert log.read_text() == "this run cannot be trained\n"
+    started = [line["run"] for line in told(tmp_path)]
+    assert started.index("t") < started.index("b")
+    assert {name: started.count(name) for name in names} == dict.fromkeys(names, 1) | dict.fromkeys(
+        ["stop", "held", "killed"], 2
+    )
+    assert all(line["SCALING_PROCESSES"] == "1" for line in told(tmp_path))
+    assert len(said) == len(names)
+    jobs = [json.loads(line) for line in (tmp_path / "studies" / "tiny" / "jobs.jsonl").read_text().splitlines()]
+    assert sorted(job["run_id"] for job in jobs) == sorted(started)
+    assert list((tmp_path / "home").iterdir()) == []  # the token is nowhere on disk
+
+
+@needs_ray
+@pytest.mark.slow
+def test_a_machine_that_is_too_small_is_told_at_once(tmp_path):
+    plan_of(tmp_path, "a")
+    process = driver(tmp_path, "a", gpus=99)
+    assert process.communicate(timeout=120)[0] == ""
+    assert "--ray.gpus 99: this machine has" in (tmp_path / "driver.txt").read_text()
+
+
+@needs_ray
+@pytest.mark.slow
+def test_an_interrupted_driver_lets_runs_write_checkpoints(tmp_path):
     plan_of(tmp_path, "long")
     process = driver(tmp_path, "long")
     wait_until(lambda: told(tmp_path))
     process.send_signal(signal.SIGINT)
-    process.wait(60)
-    process.stdout.close()
+    process.communicate(timeout=60)
     assert told(tmp_path)[-1] == {"stopped": told(tmp_path)[0]["pid"]}
 
 
+@needs_ray
 @pytest.mark.slow
-def test_a_driver_that_is_killed_leaves_nothing_running_and_submitting_again_goes_on(tmp_path, ray_installed):
+def test_a_driver_that_is_killed_leaves_nothing_running_and_submitting_again_goes_on(tmp_path):
     plan_of(tmp_path, "long", "a")
     process = driver(tmp_path, "long", "a")
     wait_until(lambda: {line.get("run") for line in told(tmp_path)} == {"long", "a"})
     process.kill()
-    process.wait()
-    process.stdout.close()
+    process.communicate()
     pid = next(line["pid"] for line in told(tmp_path) if line["run"] == "long")
     wait_until(lambda: not alive(pid))
-    again = driver(tmp_path, "long")  # what has no record
-    assert again.communicate(timeout=120)[0].strip() == "{'long': 'trained'}"
+    assert outcomes_of(driver(tmp_path, "long"))[0] == {"long": "trained"}  # what has no record
 
 
+TWO_NODES = """
+import sys, time
+from ray.cluster_utils import Cluster
+cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+cluster.add_node(num_cpus=1)
+print(cluster.address, flush=True)
+sys.stdin.read()
+cluster.shutdown()
+"""
+
+
+@needs_ray
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore")  # Ray's own
-def test_a_gang_starts_on_nodes_of_its_own_and_knows_who_belongs_to_it(tmp_path, ray_installed):
-    cluster_utils = pytest.importorskip("ray.cluster_utils")
-    cluster = cluster_utils.Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
-    try:
-        cluster.add_node(num_cpus=1)
-        plan = plan_of(tmp_path, "a", "stop")
-        options = RayOptions(address=cluster.address, nodes=2)
-        outcomes = ray_jobs.train(plan, ["a", "stop"], Workspace(root=tmp_path), options, lambda _: None)
-    finally:
-        cluster.shutdown()
+def test_a_gang_starts_on_nodes_of_its_own_and_knows_who_belongs_to_it(tmp_path):
+    """Ray's own way to pretend that one machine is several nodes."""
+    plan_of(tmp_path, "a", "stop")
+    token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+    with subprocess.Popen(
+        [sys.executable, "-c", TWO_NODES],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env={**os.environ, **token},
+    ) as cluster:
+        address = cluster.stdout.readline().strip()
+        outcomes, _ = outcomes_of(driver(tmp_path, "a", "stop", token=token, address=address, nodes=2))
+        cluster.communicate(timeout=60)
     assert outcomes == {"a": "trained", "stop": "trained"}
     gang = [line for line in told(tmp_path) if line["run"] == "a"]
     assert sorted(line["SCALING_PROCESS_ID"] for line in gang) == ["0", "1"]
     assert {line["SCALING_PROCESSES"] for line in gang} == {"2"}
     assert len({line["SCALING_COORDINATOR"] for line in gang}) == 1
+    assert sum(line["run"] == "stop" for line in told(tmp_path)) in (2, 3, 4)
