@@ -24,15 +24,15 @@ import yaml
 
 from launch.jobs import note
 from launch.kubernetes_options import LABEL, KubernetesOptions
-from launch.plan_file import read_plan, trunks
 from launch.pool import defaults
 from launch.worker import RESUME_ME
+from scaling.plan_file import PlanFile
+from scaling.record import RunDirectory
 from scaling.workspace import Workspace
 
 MOUNT = "/lab"
 HELD = 76  # another process is training the run
 TERMINATED = 128 + 15  # told to stop before it could listen
-CANCEL = "cancel"  # in the folder of a run: a request to stop
 JOB = "run"  # the one replicated job of a JobSet, and its container
 PORT = 8476  # of the coordinator; every pod has an address of its own
 # Of a gang one process's error may only echo the end of another, so it is tried again; a run alone is not.
@@ -57,27 +57,25 @@ def _text(dumper: _Dumper, value: str) -> yaml.ScalarNode:
 _Dumper.add_representer(str, _text)
 
 
-def submit(plan: Path, run_ids: Sequence[str], workspace: Workspace, options: KubernetesOptions) -> Path:
+def submit(plan: PlanFile, run_ids: Sequence[str], workspace: Workspace, options: KubernetesOptions) -> Path:
     """Write the JobSets of what is left of a plan, and with `apply` create them; returns the file.
 
     Submitted again, it only changes who is suspended. A JobSet that has ended,
     though its run is left, makes way for a new one.
     """
     options.check_given()
-    found = read_plan(plan)
-    study = found["name"]
-    states = poll(study, options) if options.apply else {}
+    states = poll(plan.name, options) if options.apply else {}
     active = {name for name, state in states.items() if state == "running"}
-    path = workspace.studies / study / "kubernetes" / "jobsets.yaml"
+    path = workspace.studies / plan.name / "kubernetes" / "jobsets.yaml"
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(as_yaml(jobsets(found, run_ids, options, active)), encoding="utf-8")
+    path.write_text(as_yaml(jobsets(plan, run_ids, options, active)), encoding="utf-8")
     if options.apply and run_ids:
-        cancel(study, [name for name in run_ids if states.get(name) in ("ended", "failed")], options)
+        cancel(plan.name, [name for name in run_ids if states.get(name) in ("ended", "failed")], options)
         for name in run_ids:
-            (workspace.runs / name / CANCEL).unlink(missing_ok=True)
+            RunDirectory(workspace.runs / name).cancel.unlink(missing_ok=True)
         _kubectl(options, "apply", "-f", str(path))
         new = [name for name in run_ids if states.get(name) not in ("running", "waiting")]
-        note(workspace, study, "kubernetes", {name: jobset_name(study, name) for name in new})
+        note(workspace, plan.name, "kubernetes", {name: jobset_name(plan.name, name) for name in new})
     return path
 
 
@@ -94,14 +92,15 @@ def cancel(study: str, run_ids: Sequence[str], options: KubernetesOptions) -> No
 
 
 def jobsets(
-    plan: Mapping[str, Any], run_ids: Sequence[str], options: KubernetesOptions, active: Collection[str] = ()
+    plan: PlanFile, run_ids: Sequence[str], options: KubernetesOptions, active: Collection[str] = ()
 ) -> list[dict[str, Any]]:
     """A manifest for each run that is left, trunks first.
 
     active: run now, and are not stopped for another. Suspended are branches
     whose trunk is left, and what would be more than `at_once`.
     """
-    trunk_of, left = trunks(plan), set(run_ids)
+    trunk_of = {name: (run["config"].get("trunk") or {}).get("run_id") for name, run in plan.runs.items()}
+    left = set(run_ids)
     ordered = sorted(run_ids, key=lambda name: trunk_of[name] in left)  # stable: else as they were
     free = [name for name in ordered if name in active or trunk_of[name] not in left]
     chosen = sorted(free, key=lambda name: name not in active)[: options.at_once]
@@ -125,8 +124,8 @@ def study_label(study: str) -> str:
     return plain[:STUDY_LENGTH].rstrip("-")
 
 
-def _jobset(plan: Mapping[str, Any], run_id: str, options: KubernetesOptions, *, suspend: bool) -> dict[str, Any]:
-    name, labels = jobset_name(plan["name"], run_id), {STUDY_LABEL: study_label(plan["name"]), RUN_LABEL: run_id}
+def _jobset(plan: PlanFile, run_id: str, options: KubernetesOptions, *, suspend: bool) -> dict[str, Any]:
+    name, labels = jobset_name(plan.name, run_id), {STUDY_LABEL: study_label(plan.name), RUN_LABEL: run_id}
     assert LABEL.fullmatch(name), name
     metadata = {"name": name, "namespace": options.namespace, "labels": dict(labels)}
     if options.accelerator == "tpu" and options.nodes > 1:  # hosts of one slice are one node pool of GKE
@@ -167,7 +166,7 @@ def _resumable() -> list[dict[str, Any]]:
     ]
 
 
-def _pod(plan: Mapping[str, Any], name: str, run_id: str, options: KubernetesOptions) -> dict[str, Any]:
+def _pod(plan: PlanFile, name: str, run_id: str, options: KubernetesOptions) -> dict[str, Any]:
     given = {
         "serviceAccountName": options.service_account,
         "priorityClassName": options.priority_class,
@@ -180,14 +179,14 @@ def _pod(plan: Mapping[str, Any], name: str, run_id: str, options: KubernetesOpt
     container = {
         "name": JOB,
         "image": options.image,
-        "command": ["scaling", "run", f"{MOUNT}/studies/{plan['name']}.json", run_id, "--root", MOUNT],
+        "command": ["scaling", "run", f"{MOUNT}/studies/{plan.name}.json", run_id, "--root", MOUNT],
         "env": _environment(name, options),
         "resources": options.resources,
         "volumeMounts": [{"name": volume, "mountPath": path} for volume, (path, _) in volumes.items()],
     }
     return {
         "restartPolicy": "Never",  # as a policy for failures needs it
-        "terminationGracePeriodSeconds": math.ceil(plan["placement"]["grace_seconds"]) + KILL_MARGIN_SECONDS,
+        "terminationGracePeriodSeconds": math.ceil(plan.placement.grace_seconds) + KILL_MARGIN_SECONDS,
         **{key: value for key, value in given.items() if value},
         "containers": [container],
         "volumes": [{"name": volume, **source} for volume, (_, source) in volumes.items()],

@@ -81,8 +81,10 @@ class KubernetesOptions:
                 _refuse(name, "", "is needed: pods have neither the code nor the lab without it")
 
     def devices_of_a_run(self, otherwise: int) -> int:
-        """All of its nodes together; `otherwise` where it has no accelerators."""
-        return otherwise if self.accelerator == "none" else self.nodes * self.devices
+        """All of its nodes together; of one node without accelerators `otherwise`, which its CPU pretends to be."""
+        if self.accelerator == "none":
+            return self.nodes if self.nodes > 1 else otherwise
+        return self.nodes * self.devices
 
     @property
     def node_selector(self) -> dict[str, str]:

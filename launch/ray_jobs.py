@@ -20,19 +20,30 @@ from pathlib import Path
 from typing import Any
 
 from launch.jobs import note
-from launch.plan_file import read_plan, trunks
 from launch.pool import defaults
 from launch.ray_options import RayOptions
 from launch.worker import RESUME_ME
+from scaling.plan_file import PlanFile
+from scaling.record import RunDirectory
 from scaling.workspace import Workspace
 
 RUN = ("-m", "launch.cli", "run")  # after the interpreter of the node
 HELD = 76  # another process is training the run
 HELD_SECONDS = 10.0  # until such a run is tried again
-CANCEL = "cancel"  # in the folder of a run: a request to stop
 LOST_TRIES = 3  # of a run whose process is killed or whose node goes away
 MARGIN_SECONDS = 10.0  # beyond its own grace, for a run to end
 OBJECT_STORE_BYTES = 80_000_000  # about the least that Ray takes: nothing but exit codes go through it
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """What a node is told to do."""
+
+    arguments: list[str]  # of the interpreter
+    log: Path
+    grace_seconds: float
+    defaults: dict[str, str]  # of the environment, unless the node's says otherwise
+    environment: dict[str, str]  # whatever the node's says
 
 
 @dataclass
@@ -47,12 +58,9 @@ class Attempt:
 class Sweep:
     """What was submitted, and what became of it."""
 
-    plan: Path
+    plan: PlanFile
     workspace: Workspace
     options: RayOptions
-    study: str
-    grace_seconds: float
-    trunk_of: dict[str, str | None]
     left: list[str]  # run ids without an outcome, in the order to start them
     under_way: dict[str, Attempt] = field(default_factory=dict)
     outcomes: dict[str, str] = field(default_factory=dict)  # run id -> trained, cancelled, or why it failed
@@ -61,7 +69,11 @@ class Sweep:
 
 
 def train(
-    plan: Path, run_ids: Sequence[str], workspace: Workspace, options: RayOptions, say: Callable[[str], None] = print
+    plan: PlanFile,
+    run_ids: Sequence[str],
+    workspace: Workspace,
+    options: RayOptions,
+    say: Callable[[str], None] = print,
 ) -> dict[str, str]:
     """Train what is left of a plan; returns each run's outcome. Interrupted, it lets the runs write checkpoints."""
     sweep = submit(plan, run_ids, workspace, options)
@@ -75,21 +87,13 @@ def train(
         _ray().shutdown()
 
 
-def submit(plan: Path, run_ids: Sequence[str], workspace: Workspace, options: RayOptions) -> Sweep:
+def submit(plan: PlanFile, run_ids: Sequence[str], workspace: Workspace, options: RayOptions) -> Sweep:
     """Connect, and start those runs whose trunk is not among those left. Raises ValueError for too small a machine."""
-    found = read_plan(plan)
     _connect(options)
     for name in run_ids:
-        (workspace.runs / name / CANCEL).unlink(missing_ok=True)
-    sweep = Sweep(
-        plan=plan.absolute(),
-        workspace=Workspace(root=workspace.root.absolute()),
-        options=options,
-        study=found["name"],
-        grace_seconds=found["placement"]["grace_seconds"],
-        trunk_of=trunks(found),
-        left=list(run_ids),
-    )
+        RunDirectory(workspace.runs / name).cancel.unlink(missing_ok=True)
+    root = Workspace(root=workspace.root.absolute())
+    sweep = Sweep(plan=plan, workspace=root, options=options, left=list(run_ids))
     _start_what_can(sweep)
     return sweep
 
@@ -102,11 +106,11 @@ def poll(sweep: Sweep, seconds: float = 1.0) -> list[tuple[str, str]]:
     else:
         time.sleep(seconds)  # all that is left is held by others
     ended, _ = _ray().wait(list(tasks), num_returns=len(tasks), timeout=0) if tasks else ([], [])
-    whole = [name for name, attempt in sweep.under_way.items() if set(attempt.tasks) <= set(ended)]
-    for name in whole:
+    known = set(sweep.outcomes)
+    for name in [name for name, attempt in sweep.under_way.items() if set(attempt.tasks) <= set(ended)]:
         _ended(sweep, name)
     _start_what_can(sweep)
-    return [(name, sweep.outcomes[name]) for name in whole if name in sweep.outcomes]
+    return [(name, outcome) for name, outcome in sweep.outcomes.items() if name not in known]
 
 
 def cancel(sweep: Sweep) -> None:
@@ -115,48 +119,53 @@ def cancel(sweep: Sweep) -> None:
     for task in tasks:
         _ray().cancel(task)
     if tasks:
-        _ray().wait(tasks, num_returns=len(tasks), timeout=sweep.grace_seconds + 2 * MARGIN_SECONDS)
+        _ray().wait(tasks, num_returns=len(tasks), timeout=sweep.plan.placement.grace_seconds + 2 * MARGIN_SECONDS)
     sweep.under_way.clear()
 
 
 def _start_what_can(sweep: Sweep) -> None:
     """However a trunk ends: a branch without its checkpoint trains from its first step, only slower."""
     now = time.monotonic()
-    for name in sweep.left:
+    for name in tuple(sweep.left):
         if sweep.options.at_once is not None and len(sweep.under_way) >= sweep.options.at_once:
             return
-        waits = sweep.trunk_of[name] in sweep.left or sweep.held_until.get(name, 0.0) > now
-        if name not in sweep.under_way and not waits:
-            attempt = sweep.under_way[name] = _start(sweep, name)
-            note(sweep.workspace, sweep.study, "ray", {name: attempt.tasks[0].task_id().hex()})
+        trunk = sweep.plan.runs[name]["config"].get("trunk") or {}
+        waits = trunk.get("run_id") in sweep.left or sweep.held_until.get(name, 0.0) > now
+        if name in sweep.under_way or waits:
+            continue
+        if RunDirectory(sweep.workspace.runs / name).cancel.exists():
+            _settle(sweep, name, "cancelled")
+            continue
+        attempt = sweep.under_way[name] = _start(sweep, name)
+        note(sweep.workspace, sweep.plan.name, "ray", {name: attempt.tasks[0].task_id().hex()})
 
 
 def _start(sweep: Sweep, name: str) -> Attempt:
+    options = sweep.options
+    order = Order(
+        arguments=[*RUN, str(sweep.plan.path.absolute()), name, "--root", str(sweep.workspace.root)],
+        log=_log(sweep, name),
+        grace_seconds=sweep.plan.placement.grace_seconds,
+        defaults=defaults(sweep.workspace),
+        environment={} if options.gpus else {"JAX_PLATFORMS": "cpu"},  # a broken plugin must not keep it from starting
+    )
+    task = _ray().remote(num_cpus=options.cpus, num_gpus=options.gpus, max_retries=0)(run_on_node)
+    return Attempt([task.remote(order)]) if options.nodes == 1 else _start_gang(task, order, options)
+
+
+def _start_gang(task: Any, order: Order, options: RayOptions) -> Attempt:
     from ray.util.placement_group import placement_group
     from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-    options, log = sweep.options, sweep.workspace.studies / sweep.study / "ray" / f"{name}.txt"
-    resources = {"num_cpus": options.cpus, "num_gpus": options.gpus}
-    order = [[*RUN, str(sweep.plan), name, "--root", str(sweep.workspace.root)], str(log), sweep.grace_seconds]
-    task = _ray().remote(max_retries=0, **resources)(run_on_node)
-    platform = {} if options.gpus else {"JAX_PLATFORMS": "cpu"}
-    environment = {**defaults(sweep.workspace), **platform, "SCALING_PROCESSES": "1"}
-    if options.nodes == 1:
-        return Attempt([task.remote(*order, environment)])
     bundle = {"CPU": options.cpus} | ({"GPU": options.gpus} if options.gpus else {})
     group = placement_group([dict(bundle) for _ in range(options.nodes)], strategy="STRICT_SPREAD")
     places = [PlacementGroupSchedulingStrategy(group, index) for index in range(options.nodes)]
     first = _ray().remote(num_cpus=0, max_retries=0)(free_address).options(scheduling_strategy=places[0]).remote()
-    environment["SCALING_PROCESSES"] = str(options.nodes)
-    return Attempt(
-        [
-            task.options(scheduling_strategy=place).remote(
-                *order, environment | {"SCALING_PROCESS_ID": str(index)}, first
-            )
-            for index, place in enumerate(places)
-        ],
-        group,
-    )
+    tasks = [
+        task.options(scheduling_strategy=place).remote(order, process, options.nodes, first)
+        for process, place in enumerate(places)
+    ]
+    return Attempt(tasks, group)
 
 
 def free_address() -> str:
@@ -167,15 +176,19 @@ def free_address() -> str:
         return f"{address}:{found.getsockname()[1]}"
 
 
-def run_on_node(
-    arguments: list[str], log: str, grace_seconds: float, environment: dict[str, str], coordinator: str | None = None
-) -> int:
+def run_on_node(order: Order, process_id: int = 0, processes: int = 1, coordinator: str = "") -> int:
     """On a node: the exit code of one process. Cancelled, it asks that to write a checkpoint."""
-    environment = {**os.environ, **environment} | ({"SCALING_COORDINATOR": coordinator} if coordinator else {})
-    Path(log).parent.mkdir(parents=True, exist_ok=True)
-    with open(log, "ab") as file:
+    together = {"SCALING_PROCESSES": str(processes)}
+    if processes > 1:
+        together |= {"SCALING_PROCESS_ID": str(process_id), "SCALING_COORDINATOR": coordinator}
+    order.log.parent.mkdir(parents=True, exist_ok=True)
+    with order.log.open("ab") as file:
         process = subprocess.Popen(
-            [sys.executable, *arguments], env=environment, stdin=subprocess.DEVNULL, stdout=file, stderr=file
+            [sys.executable, *order.arguments],
+            env={**order.defaults, **os.environ, **order.environment, **together},
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=file,
         )
     try:
         while True:  # Ray's interruption is heard between two waits
@@ -184,7 +197,7 @@ def run_on_node(
     except KeyboardInterrupt:
         process.terminate()
         try:
-            return process.wait(grace_seconds + MARGIN_SECONDS)
+            return process.wait(order.grace_seconds + MARGIN_SECONDS)
         except subprocess.TimeoutExpired:
             process.kill()
             return process.wait()
@@ -200,7 +213,7 @@ def _ended(sweep: Sweep, name: str) -> None:
     killed = next((code for code in bad if not isinstance(code, int) or code < 0), None)
     if not bad:
         outcome = "trained"
-    elif (sweep.workspace.runs / name / CANCEL).exists():
+    elif RunDirectory(sweep.workspace.runs / name).cancel.exists():
         outcome = "cancelled"
     elif killed is not None:  # of a gang, the errors of the others may only echo this
         sweep.lost[name] = sweep.lost.get(name, 0) + 1
@@ -213,9 +226,18 @@ def _ended(sweep: Sweep, name: str) -> None:
     elif RESUME_ME in bad:
         return
     else:
-        outcome = f"failed: exit code {bad[0]}; see {sweep.workspace.studies / sweep.study / 'ray' / name}.txt"
+        outcome = f"failed: exit code {bad[0]}; see {_log(sweep, name)}"
+    _settle(sweep, name, outcome)
+
+
+def _settle(sweep: Sweep, name: str, outcome: str) -> None:
     sweep.left.remove(name)
     sweep.outcomes[name] = outcome
+
+
+def _log(sweep: Sweep, name: str) -> Path:
+    """What the processes of a run print."""
+    return sweep.workspace.studies / sweep.plan.name / "ray" / f"{name}.txt"
 
 
 def _code(task: Any) -> int | str:

@@ -37,5 +37,5 @@ class RayOptions:
             )
 
     def devices_of_a_run(self, otherwise: int) -> int:
-        """All of its nodes together; `otherwise` where it has no GPUs."""
-        return self.nodes * self.gpus or otherwise
+        """All of its nodes together; of one node without GPUs `otherwise`, which its CPU pretends to be."""
+        return self.nodes * self.gpus or (self.nodes if self.nodes > 1 else otherwise)

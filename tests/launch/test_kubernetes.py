@@ -12,14 +12,17 @@ import yaml
 
 from launch.kubernetes import as_yaml, cancel, jobset_name, jobsets, poll, submit
 from launch.kubernetes_options import KubernetesOptions
+from scaling.config import Placement
+from scaling.plan_file import PlanFile
 from scaling.workspace import Workspace
 
 FIRST, SECOND, THIRD = RUNS = [name * 8 for name in ("0a", "1e", "22")]
-PLAN = {
-    "name": "tiny_study",
-    "placement": {"grace_seconds": 45.5},
-    "runs": [{"run_id": name, "config": {"trunk": None}} for name in RUNS],
-}
+PLAN = PlanFile(
+    path=Path("studies/tiny_study.json"),
+    name="tiny_study",
+    placement=Placement(grace_seconds=45.5),
+    runs={name: {"config": {"trunk": None}} for name in RUNS},
+)
 GPU = KubernetesOptions(image="registry/lab:1", claim="lab")
 CASES = {
     "gpu": GPU,
@@ -150,15 +153,15 @@ def test_what_no_cluster_would_take_is_refused(changes, message):
 
 
 @pytest.mark.parametrize("name", ["image", "claim"])
-def test_a_launch_without_an_image_or_a_claim_is_refused(tmp_path, plan_file, name):
+def test_a_launch_without_an_image_or_a_claim_is_refused(tmp_path, name):
     with pytest.raises(ValueError, match=f"--kubernetes.{name} '' is needed"):
-        submit(plan_file, RUNS, Workspace(root=tmp_path), replace(GPU, **{name: ""}))
+        submit(PLAN, RUNS, Workspace(root=tmp_path), replace(GPU, **{name: ""}))
 
 
 def test_branches_wait_for_their_trunk_unless_they_run_already():
     """The third is the trunk of the other two."""
-    plan = {**PLAN, "runs": [{"run_id": name, "config": {"trunk": {"run_id": THIRD}}} for name in RUNS[:2]]}
-    plan["runs"].append({"run_id": THIRD, "config": {}})
+    branch = {"config": {"trunk": {"run_id": THIRD}}}
+    plan = replace(PLAN, runs={FIRST: branch, SECOND: branch, THIRD: {"config": {"trunk": None}}})
 
     def suspended(run_ids, active=()):
         found = jobsets(plan, run_ids, GPU, active)
@@ -179,14 +182,6 @@ if "get" in sys.argv:
 if (here / "broken").exists():
     sys.exit("no such namespace")
 """
-
-
-@pytest.fixture
-def plan_file(tmp_path):
-    path = tmp_path / "studies" / "tiny_study.json"
-    path.parent.mkdir()
-    path.write_text(json.dumps(PLAN))
-    return path
 
 
 @pytest.fixture
@@ -212,26 +207,26 @@ def told(kubectl):
     return [json.loads(line)[2:] for line in lines]  # after --namespace NAME
 
 
-def test_without_apply_files_are_written_and_nobody_is_told(tmp_path, plan_file, kubectl):
-    path = submit(plan_file, RUNS, Workspace(root=tmp_path), GPU)
+def test_without_apply_files_are_written_and_nobody_is_told(tmp_path, kubectl):
+    path = submit(PLAN, RUNS, Workspace(root=tmp_path), GPU)
     assert path == tmp_path / "studies" / "tiny_study" / "kubernetes" / "jobsets.yaml"
     assert path.read_text() == as_yaml(jobsets(PLAN, RUNS, GPU))
     assert not (kubectl / "told.jsonl").exists()
     assert not (tmp_path / "studies" / "tiny_study" / "jobs.jsonl").exists()
 
 
-def test_apply_hands_the_file_to_kubectl_and_notes_the_jobs(tmp_path, plan_file, kubectl):
-    path = submit(plan_file, RUNS, Workspace(root=tmp_path), replace(GPU, apply=True))
+def test_apply_hands_the_file_to_kubectl_and_notes_the_jobs(tmp_path, kubectl):
+    path = submit(PLAN, RUNS, Workspace(root=tmp_path), replace(GPU, apply=True))
     assert [line[0] for line in told(kubectl)] == ["get", "apply"]
     assert told(kubectl)[1] == ["apply", "-f", str(path)]
     jobs = (tmp_path / "studies" / "tiny_study" / "jobs.jsonl").read_text().splitlines()
     assert [json.loads(line)["job"] for line in jobs] == [jobset_name("tiny_study", name) for name in RUNS]
 
 
-def test_applied_again_a_running_one_stays_and_one_that_failed_makes_way(tmp_path, plan_file, kubectl):
+def test_applied_again_a_running_one_stays_and_one_that_failed_makes_way(tmp_path, kubectl):
     items = [item(FIRST, terminal="Failed"), item(SECOND, suspend=True), item(THIRD)]
     (kubectl / "items.json").write_text(json.dumps({"items": items}))
-    path = submit(plan_file, RUNS, Workspace(root=tmp_path), replace(GPU, apply=True, at_once=1))
+    path = submit(PLAN, RUNS, Workspace(root=tmp_path), replace(GPU, apply=True, at_once=1))
     assert [line[0] for line in told(kubectl)] == ["get", "delete", "apply"]
     assert told(kubectl)[1][-1] == jobset_name("tiny_study", FIRST)
     suspended = {

@@ -15,22 +15,22 @@ import pytest
 
 from launch import ray_jobs
 from launch.ray_options import RayOptions
+from scaling.config import Placement, to_dict
+from scaling.plan_file import PlanFile, read_plan
 from scaling.workspace import Workspace
 
 STAND_IN = Path(__file__).with_name("stand_in.py")
 
 
-def plan_of(root: Path, *names: str, trunk_of=()) -> Path:
-    """A plan file of runs with these names."""
+def plan_of(root: Path, *names: str, trunk_of=()) -> PlanFile:
+    """A plan of runs with these names, and its file."""
     trunk_of = dict(trunk_of)
-    runs = [
-        {"run_id": name, "config": {"trunk": {"run_id": trunk_of[name], "tokens": 1} if name in trunk_of else None}}
-        for name in names
-    ]
+    trunk = {name: {"run_id": trunk_of[name], "tokens": 1} if name in trunk_of else None for name in names}
+    runs = [{"run_id": name, "config": {"trunk": trunk[name]}, "keep_tokens": []} for name in names]
     path = root / "studies" / "tiny.json"
     path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps({"name": "tiny", "placement": {"grace_seconds": 5.0}, "runs": runs}))
-    return path
+    path.write_text(json.dumps({"name": "tiny", "placement": to_dict(Placement(grace_seconds=5.0)), "runs": runs}))
+    return read_plan(path)
 
 
 def told(root: Path) -> list[dict]:
@@ -61,13 +61,7 @@ def test_without_ray_an_error_says_how_to_get_it(tmp_path, monkeypatch):
 def ends(tmp_path, monkeypatch, *codes, times=1):
     """The outcome of run `a` after its tasks have ended so, and the sweep."""
     sweep = ray_jobs.Sweep(
-        plan=tmp_path,
-        workspace=Workspace(root=tmp_path),
-        options=RayOptions(),
-        study="tiny",
-        grace_seconds=1.0,
-        trunk_of={"a": None},
-        left=["a"],
+        plan=plan_of(tmp_path, "a"), workspace=Workspace(root=tmp_path), options=RayOptions(), left=["a"]
     )
     monkeypatch.setattr(ray_jobs, "_code", lambda code: code)
     for _ in range(times):
@@ -108,6 +102,16 @@ def test_a_run_that_was_cancelled_is_not_resumed(tmp_path, monkeypatch):
     assert ends(tmp_path, monkeypatch, 75)[0] == "cancelled"
 
 
+def test_a_run_that_is_cancelled_while_it_waits_is_not_started(tmp_path, monkeypatch):
+    _, sweep = ends(tmp_path, monkeypatch, 76)  # held by another: it waits
+    sweep.held_until.clear()
+    (tmp_path / "runs" / "a").mkdir(parents=True)
+    (tmp_path / "runs" / "a" / "cancel").touch()
+    ray_jobs._start_what_can(sweep)
+    assert sweep.outcomes == {"a": "cancelled"}
+    assert sweep.left == []
+
+
 needs_ray = pytest.mark.skipif(find_spec("ray") is None, reason="needs Ray: pip install 'scaling-lab[ray]'")
 
 # In a process of its own: Ray reads its environment once, when it is imported.
@@ -116,12 +120,12 @@ import json, sys
 from pathlib import Path
 from launch import ray_jobs
 from launch.ray_options import RayOptions
+from scaling.plan_file import read_plan
 from scaling.workspace import Workspace
 ray_jobs.RUN, ray_jobs.HELD_SECONDS = ({stand_in!r},), 1.0
 root, options = Path(sys.argv[1]), RayOptions(**json.loads(sys.argv[2]))
-print(json.dumps(ray_jobs.train(
-    root / "studies" / "tiny.json", sys.argv[3:], Workspace(root=root), options, lambda said: print(said, flush=True)
-)))
+plan, say = read_plan(root / "studies" / "tiny.json"), lambda said: print(said, flush=True)
+print(json.dumps(ray_jobs.train(plan, sys.argv[3:], Workspace(root=root), options, say)))
 """
 
 
@@ -131,7 +135,9 @@ def driver(root: Path, *names: str, token=(), **options) -> subprocess.Popen:
     (root / "home").mkdir(exist_ok=True)
     environment = {**kept, **dict(token), "HOME": str(root / "home")}
     with (root / "driver.txt").open("ab") as file:
-        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=file, text=True, env=environment)
+        return subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=file, text=True, env=environment, start_new_session=True
+        )
 
 
 def outcomes_of(process: subprocess.Popen) -> tuple[dict[str, str], list[str]]:
@@ -191,7 +197,7 @@ def test_an_interrupted_driver_lets_runs_write_checkpoints(tmp_path):
     plan_of(tmp_path, "long")
     process = driver(tmp_path, "long")
     wait_until(lambda: told(tmp_path))
-    process.send_signal(signal.SIGINT)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: all that it has started
     process.communicate(timeout=60)
     assert told(tmp_path)[-1] == {"stopped": told(tmp_path)[0]["pid"]}
 
