@@ -3,7 +3,9 @@
 import re
 from dataclasses import dataclass
 from math import prod
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+import tyro
 
 LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")  # of DNS: RFC 1123
 TOLERATION = re.compile(r"(?P<key>[^=:]+)(=(?P<value>[^=:]*))?(:(?P<effect>NoSchedule|PreferNoSchedule|NoExecute))?")
@@ -12,36 +14,42 @@ NODE_LABEL = {"gpu": "cloud.google.com/gke-accelerator", "tpu": "cloud.google.co
 TOPOLOGY_LABEL = "cloud.google.com/gke-tpu-topology"
 
 
+def _option(name: str, meaning: str) -> object:
+    """Named in full: a study may have a parameter of the same name."""
+    return tyro.conf.arg(name=f"kubernetes.{name}", prefix_name=False, help=meaning)
+
+
 @dataclass(frozen=True, kw_only=True)
 class KubernetesOptions:
-    """Where JobSets run. Raises ValueError for what no cluster would take."""
+    """With --on kubernetes. Raises ValueError for what no cluster would take."""
 
-    image: str = ""
-    """Container image with `scaling` in it."""
-    claim: str = ""
-    """Persistent volume claim that is ROOT; every pod mounts it as /lab."""
-    namespace: str = "default"
-    accelerator: Literal["gpu", "tpu", "none"] = "gpu"
-    devices: int = 1
-    """Accelerators of each node: GPUs, or TPU chips."""
-    nodes: int = 1
-    """That one run takes, with one pod each."""
-    cpus: int | None = None
-    """That each pod asks for; None: the cluster's default."""
-    memory: str | None = None
-    """That each pod asks for, such as 64G; None: the cluster's default."""
-    label: str = ""
-    """Which accelerator: a value of GKE's node label, or KEY=VALUE of a cluster with labels of its own."""
-    topology: str = ""
-    """Of a TPU slice, such as 4x4."""
-    service_account: str = ""
-    priority_class: str = ""
-    tolerations: tuple[str, ...] = ()
-    """Taints to put up with, each KEY[=VALUE][:EFFECT]."""
-    at_once: int | None = None
-    """Runs under way at the same time, at most; the others are created suspended. None: all."""
-    apply: bool = False
-    """Hand the manifests to kubectl, not only write them."""
+    image: Annotated[str, _option("image", "Container image with `scaling` in it")] = ""
+    claim: Annotated[str, _option("claim", "Persistent volume claim that is ROOT; every pod mounts it as /lab")] = ""
+    namespace: Annotated[str, _option("namespace", "Of the JobSets")] = "default"
+    accelerator: Annotated[Literal["gpu", "tpu", "none"], _option("accelerator", "What runs are trained on")] = "gpu"
+    devices: Annotated[int, _option("devices", "Accelerators of each node: GPUs, or TPU chips")] = 1
+    nodes: Annotated[int, _option("nodes", "That one run takes, with one pod each")] = 1
+    cpus: Annotated[int | None, _option("cpus", "That each pod asks for; None: the cluster's default")] = None
+    memory: Annotated[
+        str | None, _option("memory", "That each pod asks for, such as 64G; None: the cluster's default")
+    ] = None
+    label: Annotated[
+        str,
+        _option(
+            "label", "Which accelerator: a value of GKE's node label, or KEY=VALUE of a cluster with labels of its own"
+        ),
+    ] = ""
+    topology: Annotated[str, _option("topology", "Of a TPU slice, such as 4x4")] = ""
+    service_account: Annotated[str, _option("service-account", "That pods run as")] = ""
+    priority_class: Annotated[str, _option("priority-class", "Of the pods")] = ""
+    tolerations: Annotated[
+        tuple[str, ...], _option("tolerations", "Taints to put up with, each KEY[=VALUE][:EFFECT]")
+    ] = ()
+    at_once: Annotated[
+        int | None,
+        _option("at-once", "Runs under way at the same time, at most; the others are created suspended. None: all"),
+    ] = None
+    apply: Annotated[bool, _option("apply", "Hand the manifests to kubectl, not only write them")] = False
 
     def __post_init__(self) -> None:
         for name in ("claim", "namespace", "priority_class", "service_account"):

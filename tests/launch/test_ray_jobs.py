@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -122,15 +123,15 @@ from launch import ray_jobs
 from launch.ray_options import RayOptions
 from scaling.plan_file import read_plan
 from scaling.workspace import Workspace
-ray_jobs.RUN, ray_jobs.HELD_SECONDS = ({stand_in!r},), 1.0
+ray_jobs.RUN, ray_jobs.HELD_SECONDS = {run!r}, 1.0
 root, options = Path(sys.argv[1]), RayOptions(**json.loads(sys.argv[2]))
 plan, say = read_plan(root / "studies" / "tiny.json"), lambda said: print(said, flush=True)
 print(json.dumps(ray_jobs.train(plan, sys.argv[3:], Workspace(root=root), options, say)))
 """
 
 
-def driver(root: Path, *names: str, token=(), **options) -> subprocess.Popen:
-    command = [sys.executable, "-c", DRIVER.format(stand_in=str(STAND_IN)), str(root), json.dumps(options), *names]
+def driver(root: Path, *names: str, run=(str(STAND_IN),), token=(), **options) -> subprocess.Popen:
+    command = [sys.executable, "-c", DRIVER.format(run=run), str(root), json.dumps(options), *names]
     kept = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     (root / "home").mkdir(exist_ok=True)
     environment = {**kept, **dict(token), "HOME": str(root / "home")}
@@ -226,11 +227,9 @@ cluster.shutdown()
 """
 
 
-@needs_ray
-@pytest.mark.slow
-def test_a_gang_starts_on_nodes_of_its_own_and_knows_who_belongs_to_it(tmp_path):
-    """Ray's own way to pretend that one machine is several nodes."""
-    plan_of(tmp_path, "a", "stop")
+@contextmanager
+def two_nodes():
+    """Ray's own way to pretend that one machine is two nodes: its address, and a token for who wants to join."""
     token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
     with subprocess.Popen(
         [sys.executable, "-c", TWO_NODES],
@@ -240,9 +239,16 @@ def test_a_gang_starts_on_nodes_of_its_own_and_knows_who_belongs_to_it(tmp_path)
         text=True,
         env={**os.environ, **token},
     ) as cluster:
-        address = cluster.stdout.readline().strip()
-        outcomes, _ = outcomes_of(driver(tmp_path, "a", "stop", token=token, address=address, nodes=2))
+        yield {"address": cluster.stdout.readline().strip(), "token": token}
         cluster.communicate(timeout=60)
+
+
+@needs_ray
+@pytest.mark.slow
+def test_a_gang_starts_on_nodes_of_its_own_and_knows_who_belongs_to_it(tmp_path):
+    plan_of(tmp_path, "a", "stop")
+    with two_nodes() as cluster:
+        outcomes, _ = outcomes_of(driver(tmp_path, "a", "stop", nodes=2, **cluster))
     assert outcomes == {"a": "trained", "stop": "trained"}
     gang = [line for line in told(tmp_path) if line["run"] == "a"]
     assert sorted(line["SCALING_PROCESS_ID"] for line in gang) == ["0", "1"]
