@@ -21,7 +21,7 @@ def _option(name: str, meaning: str) -> object:
 
 @dataclass(frozen=True, kw_only=True)
 class KubernetesOptions:
-    """With --on kubernetes. Raises ValueError for what no cluster would take."""
+    """With --on kubernetes; what is not given is the cluster's default."""
 
     image: Annotated[str, _option("image", "Container image with `scaling` in it")] = ""
     claim: Annotated[str, _option("claim", "Persistent volume claim that is ROOT; every pod mounts it as /lab")] = ""
