@@ -4,6 +4,7 @@ SLURM and Kubernetes have queues of their own, so the command returns at once.
 Ray ends what it was given when its driver ends, so there the command waits.
 """
 
+import sys
 from dataclasses import replace
 from math import prod
 
@@ -111,5 +112,7 @@ def _to_kubernetes(
 
 def _on_ray(plan: PlanFile, left: list[str], workspace: Workspace, options: RayOptions, console: Console) -> list[str]:
     outcomes = ray_jobs.train(plan, left, workspace, options, lambda said: console.print(said, soft_wrap=True))
-    trained = sum(outcome == "trained" for outcome in outcomes.values())
-    return [f"{trained} of {len(left)} runs trained"]
+    missing = sum(outcome != "trained" for outcome in outcomes.values())
+    if missing:
+        sys.exit(f"{missing} of {len(left)} runs did not finish; the lines above say why")
+    return [f"{len(left)} of {len(left)} runs trained; `scaling report` fits and reports"]
