@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from launch.devices import usable_cores
 from scaling.attempts import attempts
 from scaling.config import Placement, run_id
 from scaling.data.prepare import prepare
@@ -59,5 +60,6 @@ def test_a_gang_of_two_trains_one_run_together(study, tmp_path):
     assert outcomes == {name: "trained"}, log
     directory = RunDirectory(tmp_path / "runs" / name)
     record = read_record(directory.record)
-    assert (record.status, record.provenance.devices) == ("finished", 2)
+    assert record.status == "finished"
+    assert record.provenance.devices == 2 * len(usable_cores())  # on CPU a record counts the cores of all processes
     assert [attempt.cause for attempt in attempts(directory)] == ["finished"]
