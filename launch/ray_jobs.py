@@ -69,13 +69,11 @@ class Sweep:
 
 
 def train(
-    plan: PlanFile,
-    run_ids: Sequence[str],
-    workspace: Workspace,
-    options: RayOptions,
-    say: Callable[[str], None] = print,
+    plan: PlanFile, run_ids: Sequence[str], workspace: Workspace, options: RayOptions, say: Callable[[str], None]
 ) -> dict[str, str]:
     """Train what is left of a plan; returns each run's outcome. Interrupted, it lets the runs write checkpoints."""
+    if not run_ids:
+        return {}
     sweep = submit(plan, run_ids, workspace, options)
     try:
         while sweep.left:
@@ -125,12 +123,12 @@ def cancel(sweep: Sweep) -> None:
 
 def _start_what_can(sweep: Sweep) -> None:
     """However a trunk ends: a branch without its checkpoint trains from its first step, only slower."""
-    now = time.monotonic()
+    now, left = time.monotonic(), set(sweep.left)
     for name in tuple(sweep.left):
         if sweep.options.at_once is not None and len(sweep.under_way) >= sweep.options.at_once:
             return
         trunk = sweep.plan.runs[name]["config"].get("trunk") or {}
-        waits = trunk.get("run_id") in sweep.left or sweep.held_until.get(name, 0.0) > now
+        waits = trunk.get("run_id") in left or sweep.held_until.get(name, 0.0) > now
         if name in sweep.under_way or waits:
             continue
         if RunDirectory(sweep.workspace.runs / name).cancel.exists():
