@@ -58,8 +58,7 @@ def print_script(study: Study, workspace: Workspace, options: Options) -> None:
             print(kubernetes.as_yaml(kubernetes.jobsets(plan, list(runs), options)), end="")
         case RayOptions():
             gang = f"a gang of {options.nodes} tasks" if options.nodes > 1 else "a task"
-            gpus = f", {options.gpus} GPUs" if options.gpus else ""
-            print(f"{len(study.runs)} runs, each {gang} of {options.cpus} CPUs{gpus}")
+            print(f"{len(study.runs)} runs, each {gang} with CPUs: {options.cpus}, GPUs: {options.gpus}")
 
 
 def _script(study: Study, workspace: Workspace, options: SlurmOptions) -> str:
