@@ -13,7 +13,9 @@ from rich.console import Console
 
 from launch import studies
 from launch.analysis_commands import FitOptions, write_report_of
+from launch.kubernetes_options import KubernetesOptions
 from launch.placement_options import MeshOptions, PlacementOptions
+from launch.ray_options import RayOptions
 from launch.slurm_options import SlurmOptions
 from scaling.config import (
     DataConfig,
@@ -94,9 +96,11 @@ class LaunchOptions(WhereOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class SweepOptions(LaunchOptions):
-    on: Literal["here", "slurm"] = "here"
+    on: Literal["here", "slurm", "kubernetes", "ray"] = "here"
     """Who trains: this machine, now, or a cluster, to which the runs are handed over."""
     slurm: SlurmOptions = SlurmOptions()
+    kubernetes: KubernetesOptions = KubernetesOptions()
+    ray: RayOptions = RayOptions()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -319,12 +323,13 @@ def _hand_over(study: Study, options: SweepOptions) -> None:
 
     if options.workers is not None:
         raise ValueError(f"--workers {options.workers} is of this machine; --on {options.on} has options of its own")
-    study = submit.placed(replace(study, placement=options.placement.over(study.placement)), options.slurm)
+    cluster = getattr(options, options.on)
+    study = submit.placed(replace(study, placement=options.placement.over(study.placement)), cluster)
     if options.dry_run:
-        return submit.print_script(study, options.workspace, options.slurm)
+        return submit.print_script(study, options.workspace, cluster)
     study = _prepared(study, options.workspace)
     write_plan(study, options.workspace)
-    submit.submit_study(study, options.workspace, options.slurm, console)
+    submit.submit_study(study, options.workspace, cluster, console)
 
 
 def _train_together(study: Study, options: LaunchOptions) -> Study | None:
