@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from scaling.config import DataConfig, Placement, RunConfig, Source, run_id, to_dict
 from scaling.hardware import Hardware
-from scaling.parallel.layout import layout_of
-from scaling.roofline import GRID_KG_CO2_PER_KWH, Prediction, predict
+from scaling.parallel.layout import Layout, layout_of
+from scaling.roofline import GRID_KG_CO2_PER_KWH, Prediction, StepTime, predict, step_time
 
 if TYPE_CHECKING:
     from scaling.sweeps import Sweep
@@ -119,10 +119,17 @@ def price(
     ValueError for a run that cannot be placed so.
     """
     placement = study.placement if placement is None else placement
-    predictions = tuple(
-        predict(run, hardware, layout=layout_of(run, placement, devices), kg_co2_per_kwh=kg_co2_per_kwh)
-        for run in study.runs
-    )
+    steps: dict[tuple[Any, ...], tuple[Layout, StepTime]] = {}  # runs of one shape take the same time a step
+
+    def predicted(run: RunConfig) -> Prediction:
+        shape = (*run.shape, run.optim.label_smoothing > 0)  # smoothed targets send more
+        if shape not in steps:
+            layout = layout_of(run, placement, devices)
+            steps[shape] = layout, step_time(run, hardware, layout)
+        layout, step = steps[shape]
+        return predict(run, hardware, layout=layout, step=step, kg_co2_per_kwh=kg_co2_per_kwh)
+
+    predictions = tuple(predicted(run) for run in study.runs)
     return Plan(study=study, hardware=hardware, predictions=predictions)
 
 

@@ -99,6 +99,7 @@ def predict(
     hardware: Hardware,
     *,
     layout: Layout = ALONE,
+    step: StepTime | None = None,
     causal: Causal = "full",
     efficiency: float | None = None,
     watts: float | None = None,
@@ -107,12 +108,13 @@ def predict(
 ) -> Prediction:
     """Time, memory and price of one run on the devices of a layout.
 
-    None takes the hardware's figure. Raises ValueError when the batch cannot
-    be cut into equal parts.
+    None takes the hardware's figure. step: what `step_time` says of these,
+    where it is known already. Raises ValueError when the batch cannot be cut
+    into equal parts.
     """
     given = {"efficiency": efficiency, "watts": watts, "dollars_per_hour": dollars_per_hour}
     hardware = replace(hardware, **{name: value for name, value in given.items() if value is not None})
-    step = step_time(run, hardware, layout, causal=causal)
+    step = step or step_time(run, hardware, layout, causal=causal)
     tokens = run.tokens - (run.trunk.tokens if run.trunk else 0)
     steps = tokens // run.batch_tokens
     device_hours = layout.devices * steps * step.high / 3600
