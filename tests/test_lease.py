@@ -195,6 +195,7 @@ def test_a_process_of_the_same_number_that_began_later_is_another(tmp_path):
     assert holder(tmp_path) is None and Watch().is_free(tmp_path)
 
 
+@pytest.mark.slow  # making them takes half a minute
 def test_ten_thousand_leases_are_told_apart(tmp_path):
     folders = [tmp_path / f"{number:05d}" for number in range(10_000)]
     for folder in folders:

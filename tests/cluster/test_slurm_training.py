@@ -17,7 +17,8 @@ from scaling.attempts import attempts
 from scaling.config import Placement, run_id
 from scaling.curve import last_live
 from scaling.data.prepare import prepare
-from scaling.plan import Cell, Study, branches, pin
+from scaling.plan import Cell, Study, pin
+from scaling.sweeps import branches
 from scaling.plan_file import read_plan, write_plan
 from scaling.record import RunDirectory, read_record
 from scaling.workspace import Workspace

@@ -15,7 +15,7 @@ def shown(run, *, terminal):
     progress.live({"run_id": "a" * 16, "step": 15, "steps": 30, "loss": 4.5, "tokens_per_second": 64.0})
     progress.refresh()
     progress.settled(tasks[1], "finished", 3.25, "")
-    progress.failed_once(tasks[0], "out of memory")
+    progress.tried_again(tasks[0], "out of memory", "it will be tried once more")
     progress.end()
     return screen.getvalue()
 
