@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.console import Console
 
-from launch.commands import WhereOptions
+from launch.options import WhereOptions
 from launch.planned import PlanRun, StudyPlan, directory_of, plan_from
 from launch.settled import Memory
 from scaling.lease import holder

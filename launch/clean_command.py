@@ -6,7 +6,7 @@ import tyro
 from rich.console import Console
 
 from launch.cleaning import removable, remove
-from launch.commands import WhereOptions
+from launch.options import WhereOptions
 from launch.planned import plan_from
 
 console = Console()

@@ -12,7 +12,7 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from launch.commands import WhereOptions
+from launch.options import WhereOptions
 from scaling.config import RunConfig, to_dict
 from scaling.curve import SKIPPED, read_live
 from scaling.record import RunDirectory, RunRecord, read_config, read_record

@@ -9,7 +9,7 @@ from typing import Literal
 import tyro
 from rich.console import Console
 
-from launch.commands import WhereOptions
+from launch.options import WhereOptions
 from scaling.config import Parametrisation, TransformerConfig
 from scaling.coordinates import QUANTITIES, Coordinates, deeper, describe, wider
 

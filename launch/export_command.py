@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.console import Console
 
-from launch.commands import WhereOptions
+from launch.options import WhereOptions
 from launch.planned import PlanRun, StudyPlan, directory_of, plan_from
 from scaling.config import to_dict
 from scaling.record import RecordError, read_record

@@ -109,13 +109,14 @@ def sweep_of(
     *,
     waits: bool = True,
 ) -> Sweep:
-    """The same of some runs, each with the tokens at which its branches start. Requests to cancel them are dropped."""
+    """The same of some runs, each with the tokens at which its branches start. A launch drops requests to cancel."""
     records = {name: existing_record(workspace, run) for name, (run, _) in runs.items()}
     done = {name: record.status for name, record in records.items() if record and record.status != "failed"}
     left = {name: _task(name, *planned) for name, planned in runs.items() if name not in done}
     _check_space(workspace, left)
-    for name in left:
-        RunDirectory(workspace.runs / name).cancel.unlink(missing_ok=True)
+    if waits:  # a launch; what trains a single run leaves the request to whoever launched it
+        for name in left:
+            RunDirectory(workspace.runs / name).cancel.unlink(missing_ok=True)
     return Sweep(workspace=workspace, placement=placement, left=left, outcomes=done, waits=waits)
 
 

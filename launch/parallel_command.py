@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from rich.console import Console
 from rich.table import Table
 
-from launch.commands import study_of
+from launch.options import study_of
 from scaling.config import NgramConfig, Placement, RunConfig
 from scaling.parallel.tiny import PLACEMENTS, axes_of, tiny
 from scaling.plan import Study

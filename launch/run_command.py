@@ -7,14 +7,14 @@ from pathlib import Path
 
 import tyro
 
-from launch.commands import WhereOptions, console
-from launch.worker import RESUME_ME
+from launch.options import WhereOptions, console
+from launch.worker import CANCELLED
 from scaling.config import Placement
 from scaling.plan_file import Planned, read_plan
 from scaling.provenance import STUDY
 from scaling.workspace import Workspace
 
-EXIT_CODES = {"failed": 1, "cancelled": RESUME_ME, "held": 76}
+EXIT_CODES = {"failed": 1, "held": 76, "cancelled": CANCELLED}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +26,7 @@ class RunOptions(WhereOptions):
 
 
 def run(arguments: list[str]) -> None:
-    """Train one run of a plan. Exit code: 0 trained, 75 stopped (start it again), 76 held by another, 1 failed."""
+    """Train one run of a plan. Exit code: 0 trained, 75 stopped (start it again), 76 held by another, 77 cancelled, 1 failed."""
     options = tyro.cli(RunOptions, args=arguments, prog="scaling run", description=run.__doc__)
     plan = read_plan(options.plan)
     planned = plan.planned(options.run_id)

@@ -8,7 +8,7 @@ from typing import Literal
 from rich.console import Console
 from rich.live import Live
 
-from launch.commands import WhereOptions
+from launch.options import WhereOptions
 from launch.overview import Overview, overview
 from launch.planned import StudyPlan, plan_from
 from launch.settled import Memory

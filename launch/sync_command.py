@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import tyro
 from rich.console import Console
 
-from launch.commands import WhereOptions
+from launch.options import WhereOptions
 from launch.planned import plan_from
 from scaling.lease import holder
 from scaling.workspace import Workspace

@@ -14,10 +14,11 @@ from collections.abc import Collection
 from rich.console import Console
 
 from launch.pool import defaults
-from launch.worker import RESUME_ME, end_after, heed_sigterm
-from scaling.config import Placement, RunConfig
+from launch.worker import CANCELLED, RESUME_ME, end_after, heed_sigterm
+from scaling.config import Placement, RunConfig, run_id
 from scaling.lease import BEAT_SECONDS, EXPIRY_SECONDS
 from scaling.parallel.hosts import is_first, join
+from scaling.record import RunDirectory
 from scaling.workspace import Workspace
 
 REPORT_SECONDS = 10.0  # between two lines
@@ -65,5 +66,6 @@ def train_together(
         )
         raise
     if record is None:
-        sys.exit(RESUME_ME)
+        cancelled = RunDirectory(workspace.runs / run_id(run)).cancel.exists() and not stop.is_set()
+        sys.exit(CANCELLED if cancelled else RESUME_ME)
     return is_first()

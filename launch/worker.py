@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 RESUME_ME = 75  # EX_TEMPFAIL of sysexits.h: try again later
+CANCELLED = 77  # EX_NOPERM; here: whoever started it must not start it again
 
 
 def main() -> None:

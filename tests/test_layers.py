@@ -40,7 +40,10 @@ def test_analysis_meets_training_only_through_files():
     assert not [str(path) for path, code in text.items() if any(name in code for name in training)]
 
 
-@pytest.mark.parametrize("module", [f"scaling.{name}" for name in WITHOUT_JAX] + ["launch.cli", "launch.commands"])
+@pytest.mark.parametrize(
+    "module",
+    [f"scaling.{name}" for name in WITHOUT_JAX] + ["launch.cli", "launch.launch_command", "launch.train_command"],
+)
 def test_planning_and_help_import_no_jax(module):
     code = f"import sys, {module}; sys.exit('jax' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)

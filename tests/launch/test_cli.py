@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from launch import commands, state_commands, studies
+from launch import data_command, state_commands, studies
 from launch.analysis_commands import FitOptions, fit, report
-from launch.commands import LaunchOptions, PlanOptions, TrainOptions
 from launch.decision_commands import optimum
+from launch.launch_command import LaunchOptions, launch
+from launch.plan_command import PlanOptions, plan
 from launch.state_commands import StatusOptions
+from launch.train_command import TrainOptions, train
 
 ROOT = Path(__file__).parents[2]
 
@@ -47,7 +49,7 @@ def test_help_names_every_command_and_study():
         assert word in shown
 
 
-@pytest.mark.parametrize("command", [commands.plan, commands.launch, state_commands.status, fit, report, optimum])
+@pytest.mark.parametrize("command", [plan, launch, state_commands.status, fit, report, optimum])
 @pytest.mark.parametrize("study", ["demo", "chinchilla", "kaplan"])
 def test_every_command_of_every_study_answers_help(capsys, command, study):
     shown = shown_by(capsys, command, study, "--help")
@@ -55,8 +57,8 @@ def test_every_command_of_every_study_answers_help(capsys, command, study):
 
 
 def test_train_and_data_answer_help(capsys):
-    assert "--model.dim" in shown_by(capsys, commands.train, "--help")
-    assert "--tokenizer" in shown_by(capsys, commands.data, "prepare", "--help")
+    assert "--model.dim" in shown_by(capsys, train, "--help")
+    assert "--tokenizer" in shown_by(capsys, data_command.data, "prepare", "--help")
 
 
 @pytest.mark.parametrize(

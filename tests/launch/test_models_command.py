@@ -4,9 +4,8 @@ import json
 
 import pytest
 
-from launch import commands
-from launch.commands import TrainOptions
 from launch.models_command import models
+from launch.train_command import TrainOptions, train
 from scaling.config import Masked, NgramConfig, run_id, to_dict
 
 
@@ -45,7 +44,7 @@ def test_a_file_that_is_no_run_is_refused_by_field(run, tmp_path):
 
 def test_the_command_line_takes_a_model_by_options_and_an_objective_behind_them(tmp_path, capsys):
     encoder = ["--model.architecture", "encoder", "--model.dim", "32", "--model.layers", "1"]
-    commands.train(["--root", str(tmp_path), "--dry-run", "--tokens", "1e4", *encoder, "objective:masked"])
+    train(["--root", str(tmp_path), "--dry-run", "--tokens", "1e4", *encoder, "objective:masked"])
     assert "29.2k" in capsys.readouterr().out  # 517 vectors of 32 and a layer of 12,640
 
 

@@ -6,8 +6,10 @@ import pytest
 import tyro
 
 from launch import studies
-from launch.commands import LaunchOptions, PlanOptions, TrainOptions
+from launch.launch_command import LaunchOptions
 from launch.placement_options import MeshOptions, PlacementOptions, as_options
+from launch.plan_command import PlanOptions
+from launch.train_command import TrainOptions
 from scaling.config import Placement
 
 OF_STUDY = Placement(fsdp=2, microbatches=4, tracking="off")

@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 
 from launch import cli, studies
-from launch.commands import PlanOptions
+from launch.plan_command import PlanOptions
 from launch.plan_diff import difference, launched
 from scaling.config import run_id
 from scaling.hardware import HARDWARE

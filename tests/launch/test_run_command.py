@@ -70,7 +70,7 @@ def test_a_cancelled_or_terminated_run_ends_with_the_code_of_what_may_go_on(laun
     study = pin(study_of(corpus, long), lambda data: replace(data, content=store.manifest.content))
     path, name = write_plan(replace(study, name="long"), workspace), run_id(study.runs[-1])
     directory = RunDirectory(workspace.runs / name)
-    for attempt, stop in enumerate(("cancelled", "preempted"), 1):
+    for attempt, (stop, code) in enumerate((("cancelled", 77), ("preempted", 75)), 1):
         process = executed((path, study, workspace), name)
         until = time.monotonic() + 120
         while len(attempts(directory)) < attempt or not directory.live_curve.exists():
@@ -78,8 +78,11 @@ def test_a_cancelled_or_terminated_run_ends_with_the_code_of_what_may_go_on(laun
             time.sleep(0.1)
         time.sleep(2)
         directory.cancel.touch() if stop == "cancelled" else process.terminate()
-        assert process.wait() == 75
+        assert process.wait() == code
         assert attempts(directory)[-1].cause == stop
+        if stop == "cancelled":
+            assert executed((path, study, workspace), name).wait() == 77  # until a launch drops the request
+            directory.cancel.unlink()
     assert list(directory.checkpoints.iterdir())
 
 

@@ -3,8 +3,9 @@ from dataclasses import replace
 import pytest
 
 import experiments
-from launch import commands, studies
-from launch.commands import LaunchOptions, PlanOptions
+from launch import launch_command, studies
+from launch.launch_command import LaunchOptions
+from launch.plan_command import PlanOptions
 from launch.trained import trained
 from scaling.config import Placement
 from scaling.outcome import record_of
@@ -77,10 +78,10 @@ def test_a_launch_goes_on_until_the_study_grows_no_more(monkeypatch, run):
     grown = [study_of(seeds(run, count)) for count in (2, 3, 3)]
     given = []
     monkeypatch.setattr(
-        commands, "_train_all", lambda study, options: given.append(len(study.cells)) or (study, {"x": "finished"})
+        launch_command, "train_all", lambda study, options: given.append(len(study.cells)) or (study, {"x": "finished"})
     )
     left = iter(grown[1:])
-    study, outcomes = commands._train_rungs(grown[0], LaunchOptions(), lambda: next(left))
+    study, outcomes = launch_command._train_rungs(grown[0], LaunchOptions(), lambda: next(left))
     assert given == [2, 3]
     assert study is grown[1]
     assert outcomes == {"x": "finished"}

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from launch import commands, submit
+from launch import launch_command, submit
 from launch.slurm import Job
 from launch.slurm_options import SlurmOptions
 from launch.submit import placed, print_script, submit_study
@@ -73,7 +73,7 @@ def test_what_has_no_record_is_submitted_and_told(tmp_path, monkeypatch):
 
 def test_the_command_line_reaches_the_script(tmp_path, capsys):
     words = ["demo", "--on", "slurm", "--dry-run", "--root", str(tmp_path), "--slurm.partition", "gpu", "--slurm.gpus"]
-    commands.launch([*words, "2", "--slurm.extra", "exclusive", "constraint=a100"])
+    launch_command.launch([*words, "2", "--slurm.extra", "exclusive", "constraint=a100"])
     told = capsys.readouterr().out
     for line in ("--partition=gpu", "--gpus-per-node=2", "--exclusive", "--constraint=a100", "--job-name=demo"):
         assert f"#SBATCH {line}\n" in told
@@ -82,4 +82,4 @@ def test_the_command_line_reaches_the_script(tmp_path, capsys):
 
 def test_options_of_this_machine_are_refused_for_a_cluster():
     with pytest.raises(ValueError, match="--workers 2 is of this machine; --on slurm has options of its own"):
-        commands.launch(["demo", "--on", "slurm", "--workers", "2"])
+        launch_command.launch(["demo", "--on", "slurm", "--workers", "2"])
