@@ -17,9 +17,10 @@ from scaling.attempts import attempts
 from scaling.config import Placement, run_id
 from scaling.curve import last_live
 from scaling.data.prepare import prepare
-from scaling.plan import Cell, Study, branches, pin
+from scaling.plan import Cell, Study, pin
 from scaling.plan_file import read_plan, write_plan
 from scaling.record import RunDirectory, read_record
+from scaling.sweeps import branches
 from scaling.workspace import Workspace
 from tests.cluster.test_slurm_queue import wait_until
 from tests.launch.tiny import STEP, run_of

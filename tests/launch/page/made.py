@@ -6,8 +6,9 @@ from dataclasses import replace
 from scaling.config import DataConfig, OptimConfig, Placement, RunConfig, ScheduleConfig, TransformerConfig, run_id
 from scaling.curve import CurveWriter, compact
 from scaling.outcome import record_of
-from scaling.plan import Cell, Study, branches, manifest
+from scaling.plan import Cell, Study, manifest
 from scaling.record import Heldout, Provenance, RunDirectory, Tokens, write_config, write_record
+from scaling.sweeps import branches
 from scaling.workspace import Workspace
 
 STEP = 16 * 4
