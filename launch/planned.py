@@ -128,14 +128,15 @@ def _runs(entries: Iterable[dict[str, Any]], where: str) -> tuple[PlanRun, ...]:
 def plan_from(command: str, options: type, arguments: Sequence[str]) -> tuple[StudyPlan, Any]:
     """The launched study that a command's first argument names, and the command's options.
 
-    The argument is the path of a plan file, the name of a launched study, or
-    that of a file in experiments/, whose parameters are then options too.
+    The argument is the path of a plan file, the name of a launched study, the
+    path of a TOML file, or the name of a file in experiments/, whose parameters
+    are then options too.
     Raises ValueError where no such study was launched.
     """
     first = arguments[0] if arguments else "-"
     if first.startswith("-") and first not in ("-h", "--help"):
         raise ValueError(f"which study? scaling {command} STUDY: a launched one; launched are {_launched(Workspace())}")
-    if first in studies.names():  # its parameters may follow
+    if first in studies.names() or first.endswith(studies.TOML):  # a study's parameters may follow
         parsed, study = studies.parse(first, options, list(arguments[1:]), prog=f"scaling {command}")
         return _launched_plan(study.name, parsed.workspace), parsed
     rest = arguments if first in ("-h", "--help") else arguments[1:]

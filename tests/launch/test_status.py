@@ -4,6 +4,7 @@ import io
 import json
 import os
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -22,6 +23,7 @@ from scaling.roofline import predict
 from tests.launch import made
 
 CORE = HARDWARE["cpu-core"]
+SWEEP = Path(__file__).parents[2] / "experiments" / "lr_and_width.toml"
 
 
 @pytest.fixture
@@ -225,6 +227,7 @@ def test_ctrl_c_leaves_the_watch_in_peace(study, monkeypatch):
     [
         (["other"], "study 'other' has not been launched in .*; launched are tiny. Start with: scaling launch other"),
         (["no.json"], "no.json: there is no such plan"),
+        ([str(SWEEP)], "study 'lr_and_width' has not been launched"),
         ([], "which study"),
     ],
 )
