@@ -26,7 +26,7 @@ class RunOptions(WhereOptions):
 
 
 def run(arguments: list[str]) -> None:
-    """Train one run of a plan. Exit code: 0 trained, 75 stopped (start it again), 76 held by another, 77 cancelled, 1 failed."""
+    """Train one run of a plan. Exit code: 0 trained, 1 failed, 75 stopped: start it again, 76 held, 77 cancelled."""
     options = tyro.cli(RunOptions, args=arguments, prog="scaling run", description=run.__doc__)
     plan = read_plan(options.plan)
     planned = plan.planned(options.run_id)

@@ -249,7 +249,9 @@ def test_a_held_run_shows_as_training_and_a_begun_one_as_interrupted(prepared, w
     study = prepared()
     directory = RunDirectory(workspace.runs / run_id(study.runs[0]))
     directory.path.mkdir(parents=True)
-    directory.live_curve.write_text(json.dumps({"step": 3, "tokens": 192, "loss": 5.0, "flops": 1e6, "step_seconds": 0.1}) + "\n")
+    directory.live_curve.write_text(
+        json.dumps({"step": 3, "tokens": 192, "loss": 5.0, "flops": 1e6, "step_seconds": 0.1}) + "\n"
+    )
     assert states(plan_of(study), workspace)[0].state == "interrupted"
     with held(directory.path):
         state = states(plan_of(study), workspace)[0]
