@@ -7,11 +7,13 @@ from typing import Any
 
 from rich.console import Console
 
+from launch.jobs import noted
 from launch.options import WhereOptions
 from launch.planned import PlanRun, StudyPlan, directory_of, plan_from
 from launch.settled import Memory
 from scaling.lease import holder
 from scaling.record import RunDirectory
+from scaling.workspace import Workspace
 
 console = Console()
 
@@ -38,6 +40,19 @@ def cancel(arguments: list[str]) -> None:
         highlight=False,
         soft_wrap=True,
     )
+    if not runs and any(noted(options.workspace, plan.name, "slurm")):
+        _leave_queue(options.workspace, plan.name)
+
+
+def _leave_queue(workspace: Workspace, study: str) -> None:
+    """Tasks that wait would end as soon as they begin; where SLURM answers, they need not begin."""
+    from launch import slurm
+
+    try:
+        waiting = [job for job in slurm.cancel(workspace, study) if job.state == "PENDING"]
+    except slurm.SlurmError as error:
+        return console.print(f"what waits in SLURM's queue will end when it begins ({error})", soft_wrap=True)
+    console.print(f"{len(waiting)} of them waited in SLURM's queue and have left it", highlight=False)
 
 
 def retry(arguments: list[str]) -> None:

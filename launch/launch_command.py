@@ -106,6 +106,8 @@ def _hand_over(study: Study, options: SweepOptions) -> None:
 
     if options.workers is not None:
         raise ValueError(f"--workers {options.workers} is of this machine; --on {options.on} has options of its own")
+    if options.max_hours is not None or options.max_cost is not None:
+        raise ValueError(f"--max-hours and --max-cost are watched by a launch here; --on {options.on} begins all runs")
     cluster = getattr(options, options.on)
     study = submit.placed(replace(study, placement=options.placement.over(study.placement)), cluster)
     if options.dry_run:

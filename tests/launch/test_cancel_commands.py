@@ -4,7 +4,9 @@ import json
 
 import pytest
 
+from launch import slurm
 from launch.cancel_commands import cancel, retry
+from launch.jobs import note
 from launch.local import sweep_of
 from scaling.config import Placement, run_id
 from scaling.lease import held
@@ -24,6 +26,23 @@ def test_every_run_that_is_not_settled_is_asked_to_stop(tmp_path, capsys):
     assert "3 runs are asked to stop; 1 of them are being trained now" in capsys.readouterr().out
     assert not done.cancel.exists()
     assert all(made.directory(workspace, run).cancel.exists() for run in study.runs[1:])
+
+
+def test_what_waits_in_a_queue_leaves_it_or_will_end_when_it_begins(tmp_path, capsys, monkeypatch):
+    study, workspace = made.launched(tmp_path)
+    note(workspace, "tiny", "slurm", {run_id(study.runs[1]): "7_1"})
+    waiting = slurm.Job(run_id=run_id(study.runs[1]), job="7_1", state="PENDING", reason="Priority")
+    monkeypatch.setattr(slurm, "cancel", lambda workspace, name: [waiting])
+    call(cancel, workspace)
+    assert "1 of them waited in SLURM's queue and have left it" in capsys.readouterr().out
+
+    def silent(workspace, name):
+        raise slurm.SlurmError("squeue: no answer")
+
+    monkeypatch.setattr(slurm, "cancel", silent)
+    call(cancel, workspace)
+    assert "will end when it begins (squeue: no answer)" in capsys.readouterr().out
+    assert all(made.directory(workspace, run).cancel.exists() for run in study.runs)
 
 
 def test_one_run_is_cancelled_by_the_first_letters_of_its_id(tmp_path):

@@ -83,3 +83,5 @@ def test_the_command_line_reaches_the_script(tmp_path, capsys):
 def test_options_of_this_machine_are_refused_for_a_cluster():
     with pytest.raises(ValueError, match="--workers 2 is of this machine; --on slurm has options of its own"):
         launch_command.launch(["demo", "--on", "slurm", "--workers", "2"])
+    with pytest.raises(ValueError, match="--max-hours and --max-cost are watched by a launch here"):
+        launch_command.launch(["demo", "--on", "ray", "--max-cost", "2"])
