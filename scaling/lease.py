@@ -73,19 +73,26 @@ class Watch:
 
     def is_free(self, folder: Path) -> bool:
         """Whether the folder can be taken; of a holder elsewhere that was cut off, only after some looks."""
+        return self.free_after(folder) is not None
+
+    def free_after(self, folder: Path) -> int | None:
+        """The number of the claim that no longer holds, 0 where there is none; None where one holds.
+
+        Who takes the folder takes the next number and no other: a higher claim, made since, was never judged.
+        """
         path = _highest(folder)
         if path is None:
-            return True
+            return 0
         text = _read(path)
         holder = _parsed(text)
         if holder is not None and holder.is_gone:
-            return True
+            return _number(path)
         known, since = self.seen.get(path, (None, 0.0))
         if text != known:
             self.seen[path] = (text, time.monotonic())
-            return False
+            return None
         promised = EXPIRY_SECONDS if holder is None else holder.expiry_seconds
-        return time.monotonic() - since > promised
+        return _number(path) if time.monotonic() - since > promised else None
 
 
 class Lease:
@@ -143,10 +150,10 @@ def take(
 ) -> Lease | None:
     """The folder's lease, or None if somebody has it. watch: what this process has seen of leases before."""
     folder.mkdir(parents=True, exist_ok=True)
-    if not (watch or Watch()).is_free(folder):
+    last = (watch or Watch()).free_after(folder)
+    if last is None:
         return None
-    last = _highest(folder)
-    number = 1 if last is None else _number(last) + 1
+    number = last + 1
     holder = Holder(
         number=number,
         host=platform.node(),

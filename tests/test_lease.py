@@ -143,14 +143,26 @@ def test_a_torn_claim_stands_until_it_expires(tmp_path, monkeypatch, length):
 
 def test_a_late_comer_does_not_take_a_number_that_was_cleared_away(tmp_path, monkeypatch):
     elsewhere(tmp_path, number=5)
-    stale = tmp_path / "lease-000003.json"
-    real = lease._highest
-    looks = iter([real(tmp_path).with_name("lease-000002.json")])
-    monkeypatch.setattr(lease, "_highest", lambda folder: next(looks, None) or real(folder))
     watch = Watch()
-    monkeypatch.setattr(watch, "is_free", lambda folder: True)
-    assert take(tmp_path, watch) is None  # it saw 2 long ago, and made 3
-    assert not stale.exists() and claims(tmp_path) == ["lease-000005.json"]
+    monkeypatch.setattr(watch, "free_after", lambda folder: 2)  # what it saw long ago
+    assert take(tmp_path, watch) is None
+    assert claims(tmp_path) == ["lease-000005.json"]
+
+
+def test_who_found_a_claim_gone_does_not_push_aside_the_one_who_was_quicker(tmp_path, monkeypatch):
+    elsewhere(tmp_path, number=1, released=True)
+    slow, quick = Watch(), []
+    judged = slow.free_after
+
+    def judge_and_be_slow(folder):
+        found = judged(folder)
+        quick.append(take(folder))
+        return found
+
+    monkeypatch.setattr(slow, "free_after", judge_and_be_slow)
+    assert take(tmp_path, slow) is None
+    quick[0].check()
+    quick[0].release()
 
 
 def test_a_request_to_cancel_is_noticed_at_a_beat(tmp_path):

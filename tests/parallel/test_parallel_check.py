@@ -11,7 +11,7 @@ from scaling.parallel.check import Finding, check, compare, surprises
 from scaling.parallel.hlo import Collective
 from scaling.parallel.layout import Layout
 from scaling.parallel.traffic import Line, Traffic
-from scaling.training import step
+from scaling.training import gradients, step
 
 RUN = RunConfig(
     model=TransformerConfig(vocab=272, dim=16, layers=1, heads=2, context=8),
@@ -53,9 +53,9 @@ def test_an_accidental_gather_is_named_with_its_line(fresh, monkeypatch):
 
 
 def test_a_wrong_reduction_is_caught_though_it_sends_the_same(fresh, monkeypatch):
-    sound = step._over_devices
+    sound = gradients._over_devices
     monkeypatch.setattr(
-        step, "_over_devices", lambda grads, layout: jax.tree.map(lambda g: g / layout.data, sound(grads, layout))
+        gradients, "_over_devices", lambda grads, layout: jax.tree.map(lambda g: g / layout.data, sound(grads, layout))
     )
     faults = compare(RUN, PLACEMENT, LAYOUT).faults()
     assert "differs by 5.0e-01 of its norm" in faults["gradients"]
