@@ -170,7 +170,7 @@ def take(
     with os.fdopen(handle, "wb") as file:
         file.write(_text(holder))
     if _number(_highest(folder)) != number:  # another came and went meanwhile
-        path.unlink()
+        path.unlink(missing_ok=True)  # who came may have cleared it away
         return None
     for claim in _claims(folder):
         if _number(claim) < number:

@@ -61,6 +61,34 @@ def test_of_many_that_want_it_at_once_one_gets_it(tmp_path):
             process.join()  # without a word: the next round finds it gone
 
 
+def _take_and_leave(folder, seconds, said):
+    """Takes the folder as often as it can; a marker shows that nobody else has it."""
+    until, watch, taken = time.monotonic() + seconds, Watch(), 0
+    while time.monotonic() < until:
+        mine = take(folder, watch)
+        if mine is not None:
+            os.close(os.open(folder / "marker", os.O_CREAT | os.O_EXCL))  # raises where it is there
+            mine.check()
+            taken += 1
+            os.unlink(folder / "marker")
+            mine.release()
+    said.put(taken)
+
+
+@pytest.mark.slow
+def test_no_two_hold_a_folder_at_any_moment(tmp_path):
+    spawn = multiprocessing.get_context("spawn")
+    said = spawn.Queue()
+    processes = [spawn.Process(target=_take_and_leave, args=(tmp_path, 10.0, said)) for _ in range(6)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    assert all(process.exitcode == 0 for process in processes)
+    assert sum(said.get() for _ in processes) > 100
+    assert len(claims(tmp_path)) == 1
+
+
 HOLD = "import sys, time; from pathlib import Path; from scaling.lease import take\n" + (
     "mine = take(Path(sys.argv[1]), beat_seconds=0.05, expiry_seconds=0.4)\nprint('held', flush=True)\n"
     "sys.stdin.readline()\nmine.check()\n"
