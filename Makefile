@@ -6,7 +6,7 @@ BIN := .venv/bin
 READY := .venv/ready
 PARITY := .venv/parity
 
-.PHONY: demo test test-slow parity lint format constraints clean
+.PHONY: demo test test-slow chaos parity lint format constraints clean
 
 demo: $(READY)
 	$(BIN)/scaling launch demo
@@ -16,6 +16,10 @@ test: $(READY) lint
 
 test-slow: $(READY)
 	$(BIN)/python -m pytest -m slow --timeout 3600
+
+# Figures go to benchmarks/results/chaos.json.
+chaos: $(READY)
+	$(BIN)/python -m tests.chaos.kills --root $$(mktemp -d)
 
 # Beside the reference implementations: transformers and the CPU build of PyTorch, 1 GB more.
 parity: $(PARITY)

@@ -35,7 +35,7 @@ from scaling.record import RunDirectory, read_record
 from scaling.sweeps import branches, chain
 
 ROOT = Path(__file__).parents[2]
-RESULT = Path(os.environ.get("CHAOS_OUT", ROOT / "benchmarks/results/chaos.json"))
+RESULT = ROOT / "benchmarks/results/chaos.json"
 BLOWS = ("SIGKILL", "SIGTERM", "SIGSTOP", "long SIGSTOP")
 LAUNCHERS = 2  # at most, at once
 
