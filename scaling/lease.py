@@ -23,7 +23,7 @@ import re
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from pathlib import Path
@@ -249,11 +249,9 @@ def _write(folder: Path, holder: Holder) -> None:
 def _machine() -> str:
     """Two processes with the same answer see each other's numbers."""
     parts: list[Any] = [platform.node()]
-    try:
+    with suppress(OSError):  # not Linux: the name must do
         parts.append(Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip())
         parts.append(os.stat("/proc/self/ns/pid").st_ino)
-    except OSError:  # not Linux: the name must do
-        pass
     return "/".join(map(str, parts))
 
 
@@ -268,7 +266,7 @@ def _started(pid: int) -> str:
             os.kill(pid, 0)
         except ProcessLookupError:
             return ""
-        except PermissionError:
-            pass
+        except PermissionError:  # it is another user's
+            return "running"
         return "running"
     return "" if fields[0] in "ZX" else fields[19]

@@ -49,7 +49,9 @@ def test_arms_have_colours_of_their_own():
 
 
 def test_one_run_with_one_point_can_be_drawn():
-    training_curves([curve("only", "training", steps=1)]).savefig(io.BytesIO(), format="png")
+    drawn = io.BytesIO()
+    training_curves([curve("only", "training", steps=1)]).savefig(drawn, format="png")
+    assert drawn.getvalue().startswith(b"\x89PNG")
 
 
 def test_without_any_point_there_is_no_figure():

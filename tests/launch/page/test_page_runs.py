@@ -6,17 +6,7 @@ from launch.page.runs import planned_runs
 from scaling import attempts
 from scaling.lease import take
 from scaling.plan import manifest
-from tests.launch.page.made import STEP, begin, directory_of, launched, settle, study_of
-
-
-@pytest.fixture
-def study():
-    return study_of()
-
-
-@pytest.fixture
-def workspace(tmp_path, study):
-    return launched(tmp_path, study)
+from tests.launch.page.made import STEP, begin, directory_of, settle
 
 
 def looked(workspace, study):

@@ -7,17 +7,7 @@ from analysis.live.findings import Findings
 from launch.page import watch as watching
 from launch.page.watch import Watch
 from scaling.plan import manifest
-from tests.launch.page.made import begin, directory_of, launched, settle, study_of
-
-
-@pytest.fixture
-def study():
-    return study_of()
-
-
-@pytest.fixture
-def workspace(tmp_path, study):
-    return launched(tmp_path, study)
+from tests.launch.page.made import begin, directory_of, settle
 
 
 class Fits:
