@@ -2,7 +2,6 @@
 
 import os
 import random
-from pathlib import Path
 
 # Before JAX is imported anywhere: sharding tests need several devices, accelerators are for `-m gpu`.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
@@ -11,11 +10,6 @@ os.environ["XLA_FLAGS"] = (
     "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false "
     "--xla_force_host_platform_device_count=8 " + os.environ.get("XLA_FLAGS", "")
 )
-# What was compiled is kept for the next time, which is then three times as fast. With a largest size it is locked.
-os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parents[1] / ".cache/compiled_tests"))
-os.environ.setdefault("JAX_COMPILATION_CACHE_MAX_SIZE", str(1 << 30))
-os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
-os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 
 import pytest
 
