@@ -11,7 +11,7 @@ from launch.planned import PlanRun, StudyPlan, directory_of
 from launch.settled import Memory, Settled
 from scaling.attempts import attempts
 from scaling.curve import first_live, tail_live
-from scaling.lease import EXPIRY_SECONDS, holder
+from scaling.lease import EXPIRY_SECONDS, Watch, holder
 from scaling.record import RunDirectory
 from scaling.workspace import Workspace
 
@@ -57,7 +57,7 @@ def states(
     """The state of every run of a study, in its order. memory: of records read before."""
     memory = Memory() if memory is None else memory
     devices = plan.placement.devices
-    return [_state(run, directory_of(run, workspace), memory, devices) for run in plan.runs]
+    return [state_of(run, directory_of(run, workspace), memory, devices) for run in plan.runs]
 
 
 def log_end(path: Path, lines: int = LOG_LINES) -> tuple[str, ...]:
@@ -69,7 +69,8 @@ def log_end(path: Path, lines: int = LOG_LINES) -> tuple[str, ...]:
         return ()
 
 
-def _state(run: PlanRun, directory: RunDirectory, memory: Memory, devices: int) -> State:
+def state_of(run: PlanRun, directory: RunDirectory, memory: Memory, devices: int, leases: Watch | None = None) -> State:
+    """The state of one run. leases: what a process that looks again and again has seen; one look goes by the clock."""
     known = {
         "run_id": run.run_id,
         "role": run.role,
@@ -81,7 +82,7 @@ def _state(run: PlanRun, directory: RunDirectory, memory: Memory, devices: int) 
     settled = memory.settled(directory.record)
     if settled is not None and not (settled.status == "failed" and holder(directory.path)):
         return _ended(run, directory, settled, known)
-    return _under_way(run, directory, known, devices)
+    return _under_way(run, directory, known, devices, leases)
 
 
 def _ended(run: PlanRun, directory: RunDirectory, settled: Settled, known: dict) -> State:
@@ -100,10 +101,11 @@ def _ended(run: PlanRun, directory: RunDirectory, settled: Settled, known: dict)
     )
 
 
-def _under_way(run: PlanRun, directory: RunDirectory, known: dict, devices: int) -> State:
+def _under_way(run: PlanRun, directory: RunDirectory, known: dict, devices: int, leases: Watch | None) -> State:
     held = holder(directory.path)
     silent = _silent_seconds(directory.path) if held else 0.0
-    is_training = held is not None and silent < SILENT_SECONDS
+    expired = silent >= SILENT_SECONDS if leases is None else leases.is_free(directory.path)
+    is_training = held is not None and not expired
     begun, rows = attempts(directory), tail_live(directory.live_curve, TAIL_BYTES)
     known["state"] = "training" if is_training else "interrupted" if rows or begun else "waiting"
     known["attempts"] = count(begun, is_training)
@@ -112,7 +114,7 @@ def _under_way(run: PlanRun, directory: RunDirectory, known: dict, devices: int)
     elif held is not None:
         known["message"] = f"{held.host} has not been heard of for {silent:,.0f} s"
     elif begun:
-        known["message"] = f"last attempt: {ends(begun, held=False)[-1]}"
+        known["message"] = "last attempt: " + ": ".join(filter(None, (ends(begun, held=False)[-1], begun[-1].message)))
     return State(**known, **_curve(run, directory, rows, is_training, devices)) if rows else State(**known, step=0)
 
 

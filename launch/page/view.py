@@ -53,8 +53,7 @@ def everything(states: Sequence[RunState]) -> str:
 def text_of(state: RunState) -> str:
     """What a figure says over a run."""
     lines = [f"{state.run_id}{f', {state.arm}' if state.arm else ''}: {state.state}"]
-    if state.params and state.tokens:
-        lines.append(f"N {short(state.params)}, D {short(state.tokens)}, {state.share:.0%} done")
+    lines.append(f"N {short(state.params)}, D {short(state.tokens)}, {state.share:.0%} done")
     if state.loss is not None:
         held = "held-out" if state.state == "finished" and state.role == "cell" else "training"
         lines.append(f"{held} loss {state.loss:.4f}")
@@ -106,9 +105,6 @@ def _numbers(states: Sequence[RunState]) -> list[tuple[str, str, str]]:
 def _spent(states: Sequence[RunState]) -> tuple[str, str, str]:
     """Compute done, of all that is planned."""
     label = "planned compute done"
-    unknown = sum(state.flops is None for state in states)
-    if unknown:
-        return label, UNKNOWN, f"the size of {plural(unknown, 'run')} is not known before it begins"
     total, done = sum(state.flops for state in states), sum(state.flops * state.share for state in states)
     return label, f"{done / total:.0%}" if total else UNKNOWN, f"{flops(done)} of {flops(total)} FLOPs"
 
@@ -120,7 +116,7 @@ def _to_go(states: Sequence[RunState], active: Sequence[RunState]) -> tuple[str,
     left = [state for state in states if state.state not in ("finished", *WRONG)]
     if not left:
         return label, "0", "nothing is left to train"
-    if not rate or any(state.flops is None for state in left):
+    if not rate:
         return label, UNKNOWN, "no run is being trained" if not active else "not known yet"
     return label, clock(sum(state.flops * (1 - state.share) for state in left) / rate), "if larger runs keep the rate"
 
@@ -135,8 +131,8 @@ CELLS: dict[str, tuple[bool, Callable[[RunState], str]]] = {  # whether a number
     "run": (False, lambda state: f"<code>{escape(state.run_id)}</code>"),
     "role": (False, lambda state: escape(state.role)),
     "arm": (False, lambda state: escape(state.arm)),
-    "N": (True, lambda state: UNKNOWN if state.params is None else compact(state.params)),
-    "D": (True, lambda state: UNKNOWN if state.tokens is None else compact(state.tokens)),
+    "N": (True, lambda state: compact(state.params)),
+    "D": (True, lambda state: compact(state.tokens)),
     "state": (False, lambda state: f"<span class='state {state.state}'>{state.state}</span>{_attempt(state)}"),
     "progress": (True, lambda state: f"<progress max='1' value='{state.share:.4f}'></progress> {state.share:.0%}"),
     "loss": (True, lambda state: UNKNOWN if state.loss is None else number(state.loss, ".4f")),

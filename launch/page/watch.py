@@ -172,6 +172,6 @@ class Watch:
 def _curve(run: Run, state: RunState, dense: int) -> Curve:
     thin = run.curve.thin(dense)
     return Curve(
-        text=view.text_of(state), params=state.params or 1, flops=thin.flops, loss=thin.loss, state=state.state,
+        text=view.text_of(state), params=state.params, flops=thin.flops, loss=thin.loss, state=state.state,
         arm=state.arm,
     )  # fmt: skip

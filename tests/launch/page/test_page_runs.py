@@ -3,6 +3,8 @@ import json
 import pytest
 
 from launch.page.runs import planned_runs
+from launch.planned import study_plan
+from launch.status import states
 from scaling import attempts
 from scaling.lease import take
 from scaling.plan import manifest
@@ -97,18 +99,26 @@ def test_an_attempt_that_ended_in_an_error_says_so_while_the_run_waits_for_the_n
     for cause in ("preempted", "error"):
         attempts.end(directory, attempts.begin(directory), cause, "a bad disk" if cause == "error" else "")
     state = state_of(workspace, study, run)
-    assert state.attempts == 2 and state.message == "error: a bad disk" and state.state == "interrupted"
+    assert state.attempts == 2 and state.message == "last attempt: error: a bad disk" and state.state == "interrupted"
 
 
-def test_a_plan_without_configs_is_read_as_far_as_the_folders_say_more(workspace, study):
+def test_a_plan_without_configs_is_refused_with_the_mend(workspace, study):
     plan = manifest(study)
     for entry in plan["runs"]:
         del entry["config"]
     (workspace.studies / "made.json").write_text(json.dumps(plan), encoding="utf-8")
+    with pytest.raises(ValueError, match=r"made\.json: not a whole plan .*; launch the study again"):
+        runs_of(workspace, study)
+
+
+def test_the_page_and_status_tell_the_same(workspace, study):
     begin(workspace, study.cells[3].run, steps=15)
-    settle(workspace, study.cells[4].run)
-    found = [state.params is None for state in looked(workspace, study).values()]
-    assert found == [True, True, True, False, False, True]
+    settle(workspace, study.cells[4].run, status="diverged", message="why")
+    settle(workspace, study.cells[5].run)
+    told = states(study_plan(workspace.studies / "made.json"), workspace)
+    assert [(state.run_id, state.state, state.loss, state.message) for state in told] == [
+        (state.run_id, state.state, state.loss, state.message) for state in looked(workspace, study).values()
+    ]
 
 
 def test_a_run_id_that_is_a_path_is_refused(workspace, study):
@@ -122,5 +132,5 @@ def test_a_run_id_that_is_a_path_is_refused(workspace, study):
 def test_what_is_no_plan_is_refused_with_its_path(workspace, study):
     path = workspace.studies / "made.json"
     path.write_text("[]", encoding="utf-8")
-    with pytest.raises(ValueError, match=r"made.json: no plan of a study"):
+    with pytest.raises(ValueError, match=r"made\.json: not a whole plan"):
         runs_of(workspace, study)

@@ -36,11 +36,9 @@ def test_what_is_to_go_follows_from_the_compute_that_is_left_and_the_rate_now():
     assert "<dd>5:00<small>" in html and "<dd>50%<small>1.50e8 of 3.00e8 FLOPs" in html
 
 
-def test_nothing_is_promised_while_nobody_trains_or_a_size_is_unknown():
+def test_nothing_is_promised_while_nobody_trains():
     assert "<dd>-<small>no run is being trained" in view.head(MANIFEST, [RUN, WAITING])
-    unknown = replace(WAITING, params=None, tokens=None, own_tokens=None, flops=None)
-    html = view.head(MANIFEST, [TRAINING, unknown])
-    assert "the size of 1 run is not known before it begins" in html and "<dd>-<small>not known yet" in html
+    assert "<dd>-<small>not known yet" in view.head(MANIFEST, [replace(TRAINING, tokens_per_second=None), WAITING])
     assert "nothing is left to train" in view.head(MANIFEST, [RUN, replace(RUN, state="diverged")])
 
 
