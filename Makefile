@@ -38,16 +38,16 @@ $(READY): setup.cfg pyproject.toml constraints.txt
 	  || { echo "Python 3.11 or newer is needed, $(PYTHON) is older: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
 	@echo "Setting up .venv once: about two minutes, 1.3 GB."
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[data,dev]'
 	@touch $(READY)
 
 $(PARITY): $(READY)
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,hf]'
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[data,dev,hf]'
 	@touch $(PARITY)
 
 # Pins for every supported Python at once, after a change of dependencies in setup.cfg.
 constraints:
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 setup.cfg --extra dev --extra hf -o constraints.txt
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 setup.cfg --extra data --extra dev --extra hf -o constraints.txt
 
 clean:
 	rm -rf .venv .cache

@@ -2,6 +2,7 @@
 
 from typing import Literal
 
+from scaling.config.cleaning import CleaningStep
 from scaling.config.fields import frozen, require, strict, unhashed
 
 
@@ -29,6 +30,7 @@ class DataConfig:
 
     source: Source = unhashed(Source())
     content: str = ""  # SHA-256 of the documents and the split; "" until the data are prepared
+    cleaning: tuple[CleaningStep, ...] = ()  # in their order, before the split and the tokenizer
     tokenizer: Literal["bpe", "unigram", "bytes"] = "bpe"
     vocab: int = 512  # pieces, the end-of-document token and the 256 bytes included
     validation_fraction: float = 0.05  # of the documents, by hash of their name

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import MISSING, fields, is_dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -16,7 +17,7 @@ RUN_ID_LENGTH = 16  # hex digits: 64 bits, a collision in 1e6 runs has odds of 3
 
 def to_dict(config: Any) -> dict[str, Any]:
     """A config as plain data, every field visible."""
-    return {f.name: to_dict(value) if is_dataclass(value := getattr(config, f.name)) else value for f in fields(config)}
+    return {f.name: _plain(getattr(config, f.name), to_dict) for f in fields(config)}
 
 
 def from_dict(kind: type[T], values: dict[str, Any], where: str) -> T:
@@ -44,8 +45,15 @@ def hashed_payload(config: Any) -> dict[str, Any]:
         hashed = f.metadata.get("hashed", "unless default")
         is_default = f.default is not MISSING and value == f.default
         if hashed == "always" or (hashed == "unless default" and not is_default):
-            payload[f.name] = hashed_payload(value) if is_dataclass(value) else value
+            payload[f.name] = _plain(value, hashed_payload)
     return payload
+
+
+def _plain(value: Any, of: Callable[[Any], dict[str, Any]]) -> Any:
+    """A field's value, with `of` each config in it."""
+    if isinstance(value, tuple):
+        return tuple(_plain(element, of) for element in value)
+    return of(value) if is_dataclass(value) else value
 
 
 @cache

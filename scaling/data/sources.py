@@ -24,10 +24,17 @@ class DataError(ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class Document:
-    """One text and its name, unique within its source; `text` is None if it is not valid UTF-8."""
+    """One text and its name, unique within its source; `text` is None if it is not valid UTF-8.
+
+    What is not known of the others is "". url: where it was found. language:
+    an ISO 639 code. licence: as its source names it.
+    """
 
     name: str
     text: str | None
+    url: str = ""
+    language: str = ""
+    licence: str = ""
 
 
 def documents(source: Source) -> Iterator[Document]:
