@@ -1,4 +1,4 @@
-"""`scaling data`: prepare a corpus, or show a prepared one."""
+"""`scaling data`: prepare a corpus, show a prepared one, or compare tokenizers on one."""
 
 import sys
 from collections.abc import Callable
@@ -7,16 +7,14 @@ from dataclasses import dataclass
 import tyro
 
 from launch.options import WhereOptions, console
-from scaling.config import (
-    DataConfig,
-)
+from scaling.config import DataConfig
 
 
 def data(arguments: list[str]) -> None:
-    """`prepare` a corpus, or `show` a prepared one."""
-    actions: dict[str, Callable[[list[str]], None]] = {"prepare": _prepare, "show": _show}
+    """`prepare` a corpus, `show` a prepared one, or compare `tokenizers` on one."""
+    actions: dict[str, Callable[[list[str]], None]] = {"prepare": _prepare, "show": _show, "tokenizers": _tokenizers}
     if not arguments or arguments[0] not in actions:
-        print("usage: scaling data prepare|show [options]; each answers --help")
+        print(f"usage: scaling data {'|'.join(actions)} [options]; each answers --help")
         if arguments and arguments[0] not in ("-h", "--help"):
             sys.exit(f"scaling data: no action {arguments[0]!r}")
         return
@@ -43,3 +41,9 @@ def _show(arguments: list[str]) -> None:
     if pinned(options.data, options.root) is None:
         raise ValueError("these data are not prepared yet: scaling data prepare, with the same options")
     console.print(str(prepare(options.data, options.root, console.print)), markup=False, highlight=False)
+
+
+def _tokenizers(arguments: list[str]) -> None:
+    from launch.tokenizers_command import tokenizers
+
+    tokenizers(arguments)

@@ -33,6 +33,8 @@ class DataConfig:
     cleaning: tuple[CleaningStep, ...] = ()  # in their order, before the split and the tokenizer
     tokenizer: Literal["bpe", "unigram", "bytes"] = "bpe"
     vocab: int = 512  # pieces, the end-of-document token and the 256 bytes included
+    digits: Literal["joined", "single"] = "joined"  # may a piece hold several digits, or is each a token?
+    spaces: Literal["runs", "single", "across"] = "runs"  # a run of spaces may be a piece; none; pieces of many words
     validation_fraction: float = 0.05  # of the documents, by hash of their name
     heldout_sequences: int = 256  # fixed set on which the final loss is measured
     specials: int = 0  # special tokens after the vocabulary's own, for the objectives that need them
@@ -51,6 +53,11 @@ class DataConfig:
             "a standard error needs at least 2",
         )
         require(self.specials >= 0, f"DataConfig.specials={self.specials}", "must not be negative")
+        require(
+            self.tokenizer != "bytes" or (self.digits, self.spaces) == ("joined", "runs"),
+            f"DataConfig.digits={self.digits!r}, spaces={self.spaces!r} with tokenizer='bytes'",
+            "bytes have no pieces to restrict; leave both out",
+        )
         # 256 bytes, end of document, sentencepiece's unknown piece, and two pieces worth training.
         least = 260 if self.tokenizer != "bytes" else 257
         require(

@@ -61,6 +61,15 @@ def prepare(data: DataConfig, root: Path, report: Report = print) -> Store:
     return Store.open(_tokens(data, folder))
 
 
+def prepare_tokenizer(data: DataConfig, root: Path, report: Report = print) -> tuple[Path, Path]:
+    """The folders of the corpus and of the tokenizer of `data`, built below `root` where they are missing."""
+    token_dtype(data.vocab)
+    folder = _folder(data, root)
+    folder.mkdir(parents=True, exist_ok=True)
+    with _lock(folder, report):
+        return _build_tokenizer(data, folder, report)
+
+
 def pinned(data: DataConfig, root: Path) -> DataConfig | None:
     """`data` with its content set if it is prepared below `root`, else None; reads no text."""
     found = _find(data, root)
@@ -94,7 +103,12 @@ def _folder(data: DataConfig, root: Path) -> Path:
 
 
 def _variant(data: DataConfig) -> str:
-    return f"{data.tokenizer}-{data.vocab}"
+    changed = [f"{name}_{value}" for name, value, default in _policies(data) if value != default]
+    return "-".join([data.tokenizer, str(data.vocab), *changed])
+
+
+def _policies(data: DataConfig) -> list[tuple[str, str, str]]:
+    return [("digits", data.digits, DataConfig.digits), ("spaces", data.spaces, DataConfig.spaces)]
 
 
 def _tokens(data: DataConfig, folder: Path) -> Path:
@@ -108,23 +122,31 @@ def _lock(folder: Path, report: Report) -> AbstractContextManager:
 
 
 def _build(data: DataConfig, folder: Path, report: Report) -> None:
+    _build_tokenizer(data, folder, report)
+    _stage(_tokens(data, folder), lambda part: _tokenize(data, folder, part, report))
+
+
+def _build_tokenizer(data: DataConfig, folder: Path, report: Report) -> tuple[Path, Path]:
     # Imported here: TFDS and grain take 2 s, and a prepared data set needs neither.
     from scaling.data.corpus import build_corpus, read_summary
 
     corpus = folder / "corpus"
+    new = not corpus.exists()
     _stage(corpus, lambda part: build_corpus(part, data.source, data.validation_fraction, report))
     summary = read_summary(corpus)
-    counts = ", ".join(f"{count} for {split}" for split, count in summary.documents.items())
-    report(f"corpus {folder.name}: documents {counts}; {sum(summary.bytes.values()) / 1e6:.1f} MB")
-    if summary.skipped:
+    if new:
+        counts = ", ".join(f"{count} for {split}" for split, count in summary.documents.items())
+        report(f"corpus {folder.name}: documents {counts}; {sum(summary.bytes.values()) / 1e6:.1f} MB")
+    if new and summary.skipped:
         report(f"skipped {summary.skipped} documents that are not UTF-8: {', '.join(summary.skipped_names)}")
     if data.content not in ("", summary.content):
         raise DataError(
             f"{folder}: the documents have content {summary.content[:12]}, but the run was planned on "
             f"{data.content[:12]}; restore the documents, or plan again with DataConfig.content=''"
         )
-    _stage(folder / _variant(data) / "tokenizer", lambda part: _train(data, corpus, part, report))
-    _stage(_tokens(data, folder), lambda part: _tokenize(data, folder, part, report))
+    tokenizer = folder / _variant(data) / "tokenizer"
+    _stage(tokenizer, lambda part: _train(data, corpus, part, report))
+    return corpus, tokenizer
 
 
 def _stage(target: Path, build: Callable[[Path], object]) -> None:
@@ -162,7 +184,7 @@ def _train(data: DataConfig, corpus: Path, part: Path, report: Report) -> None:
     train = read_corpus(corpus)["train"]
     order = permuted(np.arange(len(train)), len(train), seed=0, epoch=0)
     texts = (train[int(index)]["text"].decode() for index in order)
-    save_tokenizer(train_tokenizer(texts, data.tokenizer, data.vocab), part)
+    save_tokenizer(train_tokenizer(texts, data.tokenizer, data.vocab, data.digits, data.spaces), part)
 
 
 def _tokenize(data: DataConfig, folder: Path, part: Path, report: Report) -> None:

@@ -123,3 +123,34 @@ def test_a_vocabulary_without_room_for_pieces_is_refused():
 def test_text_of_which_nothing_can_be_learned_is_refused(text):
     with pytest.raises(DataError, match="do not give so many pieces"):
         train_tokenizer([text], "bpe", 300)
+
+
+POLICY_TEXT = ["if  x == 1234 and  y == 5678:\n        return 1234 is not 5678\n" * 300]
+
+
+@pytest.mark.parametrize("kind", ["bpe", "unigram"])
+def test_single_digits_leave_no_piece_with_two(sample, kind):
+    joined, single = (
+        train_tokenizer(POLICY_TEXT + sample[:6], kind, 400, digits=digits) for digits in ("joined", "single")
+    )
+    assert any(sum(byte in b"0123456789" for byte in piece) > 1 for piece in joined.pieces)
+    assert all(sum(byte in b"0123456789" for byte in piece) <= 1 for piece in single.pieces)
+
+
+@pytest.mark.parametrize("kind", ["bpe", "unigram"])
+def test_spaces_decide_which_pieces_hold_them(sample, kind):
+    pieces = {
+        spaces: train_tokenizer(POLICY_TEXT + sample[:6], kind, 400, spaces=spaces).pieces
+        for spaces in ("runs", "single", "across")
+    }
+    assert any(piece.strip(b" ") == b"" and len(piece) > 1 for piece in pieces["runs"])
+    assert not any(b"  " in piece for piece in pieces["single"])
+    assert any(b" " in piece.strip(b" ") for piece in pieces["across"])
+    assert not any(b" " in piece.strip(b" ") for piece in pieces["runs"] + pieces["single"])
+
+
+@pytest.mark.parametrize(("digits", "spaces"), [("single", "single"), ("single", "across"), ("joined", "across")])
+def test_policies_lose_nothing(sample, digits, spaces):
+    tokenizer = train_tokenizer(sample[:12], "bpe", 400, digits, spaces)
+    for text, tokens in zip(TRICKY + sample[12:20], tokenizer.encode(TRICKY + sample[12:20]), strict=True):
+        assert tokenizer.decode(tokens.tolist()) == text
