@@ -1,8 +1,8 @@
-"""Who works in a folder: a lease that expires, for file systems that many machines share.
+"""Who works in a folder: a lease that expires, for file systems and object stores that many machines share.
 
-A claim is a file `lease-000007.json`, made by a system call that fails where
-the file is there already, so of two that want it one gets it, on NFS too; no
-file locks are used. Its number is the fencing number: whoever has the highest
+A claim is a file `lease-000007.json`, made by a call that fails where the file
+is there already, so of two that want it one gets it, on NFS too; no file locks
+are used. Its number is the fencing number: whoever has the highest
 holds the lease. The holder rewrites its claim every few seconds. It gives it
 up by saying so in it. A holder that was killed or cut off says nothing: its
 process is looked for where it was on this machine, and otherwise its claim is
@@ -22,18 +22,22 @@ import platform
 import re
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from scaling.folders import Folder, LocalFolder
+
 log = logging.getLogger(__name__)
 
 BEAT_SECONDS = 5.0
 EXPIRY_SECONDS = 30.0  # six beats: a busy disk may swallow some
 CANCEL = "cancel"  # a file that asks the holder to stop
+
+Place = Path | Folder  # a path is a folder of this machine's
 
 _CLAIM = re.compile(r"lease-(\d{6})\.json")
 
@@ -69,36 +73,37 @@ class Holder:
 class Watch:
     """Tells which leases have expired, having watched them. One a process."""
 
-    seen: dict[Path, tuple[bytes, float]] = field(default_factory=dict)
+    seen: dict[tuple[Folder, str], tuple[bytes, float]] = field(default_factory=dict)
 
-    def is_free(self, folder: Path) -> bool:
+    def is_free(self, folder: Place) -> bool:
         """Whether the folder can be taken; of a holder elsewhere that was cut off, only after some looks."""
         return self.free_after(folder) is not None
 
-    def free_after(self, folder: Path) -> int | None:
+    def free_after(self, folder: Place) -> int | None:
         """The number of the claim that no longer holds, 0 where there is none; None where one holds.
 
         Who takes the folder takes the next number and no other: a higher claim, made since, was never judged.
         """
-        path = _highest(folder)
-        if path is None:
+        folder = _folder(folder)
+        claim = _highest(folder)
+        if claim is None:
             return 0
-        text = _read(path)
+        text = folder.read(claim)
         holder = _parsed(text)
         if holder is not None and holder.is_gone:
-            return _number(path)
-        known, since = self.seen.get(path, (None, 0.0))
+            return _number(claim)
+        known, since = self.seen.get((folder, claim), (None, 0.0))
         if text != known:
-            self.seen[path] = (text, time.monotonic())
+            self.seen[folder, claim] = (text, time.monotonic())
             return None
         promised = EXPIRY_SECONDS if holder is None else holder.expiry_seconds
-        return _number(path) if time.monotonic() - since > promised else None
+        return _number(claim) if time.monotonic() - since > promised else None
 
 
 class Lease:
     """A folder that this process holds, until `release`."""
 
-    def __init__(self, folder: Path, holder: Holder, beat_seconds: float):
+    def __init__(self, folder: Folder, holder: Holder, beat_seconds: float):
         self.folder, self.number = folder, holder.number
         self._holder, self._beat_seconds = holder, beat_seconds
         self._ended, self._cancelled = threading.Event(), threading.Event()
@@ -107,10 +112,10 @@ class Lease:
 
     def check(self) -> None:
         """Raise LeaseLost if this process must not write in the folder any more."""
-        path = _highest(self.folder)
-        if path is None or _number(path) != self.number:
+        claim = _highest(self.folder)
+        if claim is None or _number(claim) != self.number:
             raise LeaseLost(
-                f"{self.folder}: another process has taken this over (lease {_number(path) if path else 'removed'}, "
+                f"{self.folder}: another process has taken this over (lease {_number(claim) if claim else 'removed'}, "
                 f"ours was {self.number}); this one was not heard of for {self._holder.expiry_seconds:g} s and stops"
             )
 
@@ -123,33 +128,34 @@ class Lease:
         """Give the folder up; it may be taken at once."""
         self._ended.set()
         self._beats.join()
-        path = _highest(self.folder)
-        if path is not None and _number(path) == self.number:
+        claim = _highest(self.folder)
+        if claim is not None and _number(claim) == self.number:
             _write(self.folder, replace(self._holder, released=True))
 
     def _beat(self) -> None:
         while not self._ended.wait(self._beat_seconds):
-            path = _highest(self.folder)
-            if path is None or _number(path) != self.number:
-                return  # lost; `check` says so where it matters
-            if (self.folder / CANCEL).exists():
-                self._cancelled.set()
             self._holder = replace(self._holder, beat=self._holder.beat + 1)
             try:
+                names = self.folder.names()
+                claim = _highest_of(names)
+                if claim is None or _number(claim) != self.number:
+                    return  # lost; `check` says so where it matters
+                if CANCEL in names:
+                    self._cancelled.set()
                 _write(self.folder, self._holder)
-            except OSError as error:  # a full disk; there may be space at the next beat
+            except OSError as error:  # a full disk, a store that does not answer: the next beat may do better
                 log.warning("%s: this lease could not be renewed (%s)", self.folder, error)
 
 
 def take(
-    folder: Path,
+    folder: Place,
     watch: Watch | None = None,
     *,
     beat_seconds: float = BEAT_SECONDS,
     expiry_seconds: float = EXPIRY_SECONDS,
 ) -> Lease | None:
     """The folder's lease, or None if somebody has it. watch: what this process has seen of leases before."""
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = _folder(folder)
     last = (watch or Watch()).free_after(folder)
     if last is None:
         return None
@@ -162,23 +168,20 @@ def take(
         started=_started(os.getpid()),
         expiry_seconds=expiry_seconds,
     )
-    path = folder / f"lease-{number:06d}.json"
     try:
-        handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+        folder.create(_name(number), _text(holder))
     except FileExistsError:
         return None
-    with os.fdopen(handle, "wb") as file:
-        file.write(_text(holder))
     if _number(_highest(folder)) != number:  # another came and went meanwhile
-        path.unlink(missing_ok=True)  # who came may have cleared it away
+        folder.remove(_name(number))  # who came may have cleared it away
         return None
-    for claim in _claims(folder):
+    for claim in _claims(folder.names()):
         if _number(claim) < number:
-            claim.unlink(missing_ok=True)
+            folder.remove(claim)
     return Lease(folder, holder, beat_seconds)
 
 
-def wait_for(folder: Path, *, patience_seconds: float, look_seconds: float = 1.0) -> Lease | None:
+def wait_for(folder: Place, *, patience_seconds: float, look_seconds: float = 1.0) -> Lease | None:
     """`take`, trying again for a while: long enough, a holder that was cut off has expired."""
     watch, until = Watch(), time.monotonic() + patience_seconds
     while (lease := take(folder, watch)) is None and time.monotonic() < until:
@@ -187,7 +190,7 @@ def wait_for(folder: Path, *, patience_seconds: float, look_seconds: float = 1.0
 
 
 @contextmanager
-def held(folder: Path) -> Iterator[Lease]:
+def held(folder: Place) -> Iterator[Lease]:
     """Hold a folder, however long that takes to get."""
     lease = wait_for(folder, patience_seconds=float("inf"), look_seconds=0.2)
     try:
@@ -196,34 +199,36 @@ def held(folder: Path) -> Iterator[Lease]:
         lease.release()
 
 
-def holder(folder: Path) -> Holder | None:
+def holder(folder: Place) -> Holder | None:
     """Who holds a folder; None if nobody does, or nobody who could be heard of. One look does not tell who expired."""
-    path = _highest(folder)
-    found = None if path is None else _parsed(_read(path))
+    folder = _folder(folder)
+    claim = _highest(folder)
+    found = None if claim is None else _parsed(folder.read(claim))
     return None if found is None or found.is_gone else found
 
 
-def _claims(folder: Path) -> list[Path]:
-    try:
-        names = os.listdir(folder)
-    except FileNotFoundError:
-        return []
-    return [folder / name for name in names if _CLAIM.fullmatch(name)]
+def _folder(place: Place) -> Folder:
+    return LocalFolder(place) if isinstance(place, Path) else place
 
 
-def _highest(folder: Path) -> Path | None:
-    return max(_claims(folder), default=None)
+def _claims(names: Iterable[str]) -> list[str]:
+    return [name for name in names if _CLAIM.fullmatch(name)]
 
 
-def _number(path: Path) -> int:
-    return int(_CLAIM.fullmatch(path.name)[1])
+def _highest(folder: Folder) -> str | None:
+    return _highest_of(folder.names())
 
 
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:  # taken over between two looks
-        return b""
+def _highest_of(names: Iterable[str]) -> str | None:
+    return max(_claims(names), default=None)
+
+
+def _number(claim: str) -> int:
+    return int(_CLAIM.fullmatch(claim)[1])
+
+
+def _name(number: int) -> str:
+    return f"lease-{number:06d}.json"
 
 
 def _parsed(text: bytes) -> Holder | None:
@@ -238,11 +243,8 @@ def _text(holder: Holder) -> bytes:
     return json.dumps(asdict(holder)).encode()
 
 
-def _write(folder: Path, holder: Holder) -> None:
-    path = folder / f"lease-{holder.number:06d}.json"
-    beside = folder / f".lease-{holder.number:06d}.{os.getpid()}"
-    beside.write_bytes(_text(holder))
-    os.replace(beside, path)
+def _write(folder: Folder, holder: Holder) -> None:
+    folder.rewrite(_name(holder.number), _text(holder))
 
 
 @cache
