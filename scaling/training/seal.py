@@ -57,10 +57,23 @@ def sealed_leaves(folder: Path) -> dict[str, tuple[object, ...]]:
     return {name: tuple(shape) for name, shape in _read(folder)["leaves"].items()}
 
 
+def files_listed(seal: bytes) -> dict[str, int] | None:
+    """The sizes of the files that a seal lists; None for one that is not whole."""
+    values = _parsed(seal)
+    return None if values is None else {name: size for name, (size, _) in values["files"].items()}
+
+
 def _read(folder: Path) -> dict | None:
     try:
-        values = json.loads((folder / SEAL).read_bytes())
-    except (OSError, ValueError):  # not there, torn, or not text
+        return _parsed((folder / SEAL).read_bytes())
+    except OSError:
+        return None
+
+
+def _parsed(seal: bytes) -> dict | None:
+    try:
+        values = json.loads(seal)
+    except ValueError:  # torn, or not text
         return None
     return values if isinstance(values, dict) and values.keys() == {"files", "leaves"} else None
 
