@@ -1,6 +1,7 @@
 """What users change about the runs of a launched study: stop them, and try failed ones again."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
@@ -18,12 +19,20 @@ from scaling.workspace import Workspace
 console = Console()
 
 
+@dataclass(frozen=True, kw_only=True)
+class CancelOptions(WhereOptions):
+    store: str | None = None
+    """URL of the object store on which the runs are held."""
+
+
 def cancel(arguments: list[str]) -> None:
     """Ask whoever trains the study's runs to write a checkpoint and stop; launching again goes on.
 
     `scaling cancel STUDY [RUN...]`: these runs alone, by their ids or the first letters of them.
     """
-    plan, runs, options = plan_and_runs("cancel", arguments)
+    plan, runs, options = plan_and_runs("cancel", arguments, CancelOptions)
+    if options.store is not None:
+        return _ask_on_store(options.store, [run.run_id for run in runs or plan.runs])
     memory, asked, training = Memory(), 0, 0
     for run in runs or plan.runs:
         directory = directory_of(run, options.workspace)
@@ -42,6 +51,19 @@ def cancel(arguments: list[str]) -> None:
     )
     if not runs and any(noted(options.workspace, plan.name, "slurm")):
         _leave_queue(options.workspace, plan.name)
+
+
+def _ask_on_store(url: str, names: Sequence[str]) -> None:
+    from launch.stored import ask_to_stop
+    from scaling.mirror.bucket import bucket_of
+
+    asked = ask_to_stop(bucket_of(url), names)
+    console.print(
+        f"{asked} runs are asked on {url} to stop; those under way write a checkpoint first. "
+        "`scaling launch` takes the requests back and goes on",
+        highlight=False,
+        soft_wrap=True,
+    )
 
 
 def _leave_queue(workspace: Workspace, study: str) -> None:
@@ -87,11 +109,13 @@ def set_aside(directory: RunDirectory) -> Path:
     return aside
 
 
-def plan_and_runs(command: str, arguments: Sequence[str]) -> tuple[StudyPlan, list[PlanRun], Any]:
+def plan_and_runs(
+    command: str, arguments: Sequence[str], known: type = WhereOptions
+) -> tuple[StudyPlan, list[PlanRun], Any]:
     """A launched study, those of its runs that are named behind it, and the options. Raises ValueError."""
     study, rest = list(arguments[:1]), arguments[1:]
     prefixes = list(takewhile(lambda word: not word.startswith("-"), rest))
-    plan, options = plan_from(command, WhereOptions, [*study, *rest[len(prefixes) :]])
+    plan, options = plan_from(command, known, [*study, *rest[len(prefixes) :]])
     return plan, [only(prefix, plan) for prefix in prefixes], options
 
 

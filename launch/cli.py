@@ -24,6 +24,7 @@ A laboratory for neural scaling laws: state a question, plan and price the runs,
   scaling cancel STUDY    stop its runs at a checkpoint; `retry` forgives failed ones, `clean` frees disk
   scaling export STUDY OUT  everything of every run as one table
   scaling compare RUN RUN   two runs side by side
+  scaling pull URL          records and curves from an object store, to look at and fit here
   scaling sync [STUDY]      send what was tracked offline to wandb's server
   scaling serve STUDY     a live page of it in the browser: runs, curves, the law so far
   scaling train           one run, all of it from options
@@ -72,6 +73,7 @@ def main() -> None:
         models_command,
         parallel_command,
         plan_command,
+        pull_command,
         run_command,
         serve_command,
         state_commands,
@@ -90,6 +92,7 @@ def main() -> None:
         "clean": clean_command.clean,
         "export": export_command.export,
         "compare": compare_command.compare,
+        "pull": pull_command.pull,
         "sync": sync_command.sync,
         "serve": serve_command.serve,
         "train": train_command.train,

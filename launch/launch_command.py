@@ -13,7 +13,9 @@ from launch.placement_options import PlacementOptions
 from launch.plan_command import PlanOptions, print_plan_of
 from launch.ray_options import RayOptions
 from launch.slurm_options import SlurmOptions
+from scaling.config import run_id
 from scaling.hardware import HARDWARE
+from scaling.mirror.bucket import bucket_of
 from scaling.parallel.layout import layout_of
 from scaling.plan import Study, pin
 from scaling.plan_file import write_plan
@@ -32,6 +34,8 @@ class LaunchOptions(WhereOptions):
     """The same in dollars, at the list price of this machine's devices."""
     dry_run: bool = False
     """Print the plan and stop."""
+    store: str | None = None
+    """URL of an object store (s3://, gs://, file://) on which runs are held and kept too; ROOT is scratch then."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +86,7 @@ def train_all(study: Study, options: LaunchOptions) -> tuple[Study, dict[str, st
     from launch.devices import slots
     from launch.local import launch as launch_local
     from launch.progress import Progress
+    from launch.stored import drop_cancels, put_data, put_plan
 
     workspace = options.workspace
     placement = options.placement.over(study.placement)
@@ -96,8 +101,13 @@ def train_all(study: Study, options: LaunchOptions) -> tuple[Study, dict[str, st
     )
     study = replace(prepared(study, workspace), placement=placement)
     os.environ[STUDY] = study.name
-    write_plan(study, workspace)
-    return study, launch_local(study, workspace, placement, machine, Progress(console), budget)
+    path, progress = write_plan(study, workspace), Progress(console)
+    store = bucket_of(options.store) if options.store else None
+    if store is not None:
+        put_data(study.datasets, store, workspace.root, progress.note)
+        progress.note(f"the plan is {put_plan(path, store)}")
+        drop_cancels(store, {run_id(run) for run in study.runs})
+    return study, launch_local(study, workspace, placement, machine, progress, budget, store)
 
 
 def _hand_over(study: Study, options: SweepOptions) -> None:

@@ -12,6 +12,7 @@ import queue
 import shutil
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -20,12 +21,16 @@ from launch.devices import Slot
 from launch.pool import Message, Worker, start
 from launch.progress import Progress
 from launch.queue import Task, choose, ready
+from launch.stored import level, tell
 from launch.worker import RESUME_ME
 from scaling.config import Placement, RunConfig, run_id
 from scaling.counts import params
 from scaling.curve import last_live
 from scaling.hardware import HARDWARE
 from scaling.lease import BEAT_SECONDS, EXPIRY_SECONDS, Watch
+from scaling.mirror.bucket import Bucket, BucketError
+from scaling.mirror.mirror import of_run
+from scaling.mirror.runs import fetch_outcome
 from scaling.outcome import failed_record
 from scaling.parallel.layout import layout_of
 from scaling.plan import Study, starts
@@ -54,6 +59,7 @@ class Sweep:
     watched: set[str] = field(default_factory=set)  # runs that were held and no longer are
     smaller: dict[str, Placement] = field(default_factory=dict)  # of runs that ran out of memory
     budget: Budget | None = None
+    store: Bucket | None = None  # that runs are held on and kept on too
 
 
 def launch(
@@ -63,13 +69,17 @@ def launch(
     slots: Sequence[Slot],
     progress: Progress,
     budget: Budget | None = None,
+    store: Bucket | None = None,
 ) -> dict[str, str]:
-    """Train whatever of a study has no record yet; returns each run's outcome.
+    """Train whatever of a study has no record yet, here or on the store; returns each run's outcome.
 
     The study's data must be prepared and its runs checked. Runs that do not
     fit into the budget have no outcome.
     """
+    if store is not None:
+        level(store, workspace, {run_id(run) for run in study.runs}, progress.note)
     sweep = begin(study, workspace, placement)
+    sweep.store = store
     if budget is not None:
         trained = [existing_record(workspace, run) for run in study.runs]
         spent = sum(seconds_of(record, budget.devices) for record in trained if record)
@@ -152,7 +162,8 @@ def _hand_out(sweep: Sweep, workers: Sequence[Worker], progress: Progress) -> No
     for worker in workers:
         if worker.task is None and (task := _next(sweep, worker, workers, progress)) is not None:
             write_config(RunDirectory(sweep.workspace.runs / task.run_id), task.run)
-            worker.give(task, sweep.smaller.get(task.run_id, sweep.placement), _patience(sweep, task))
+            placement = sweep.smaller.get(task.run_id, sweep.placement)
+            worker.give(task, placement, _patience(sweep, task), sweep.store)
 
 
 def _next(sweep: Sweep, worker: Worker, workers: Sequence[Worker], progress: Progress) -> Task | None:
@@ -265,6 +276,8 @@ def _failed(sweep: Sweep, task: Task, message: str, progress: Progress) -> None:
     last = last_live(directory.live_curve)
     placement = sweep.smaller.get(task.run_id, sweep.placement)
     write_record(directory, failed_record(task.run, placement, message, last["tokens"] if last else 0))
+    if sweep.store is not None:
+        tell(sweep.store, directory, progress.note)
     _settled(sweep, task.run_id, "failed", {"message": f"{message}\n{log_end(directory)}"}, progress)
 
 
@@ -280,12 +293,17 @@ def _look_at_held(sweep: Sweep, progress: Progress) -> None:
     """Settle runs that another launcher has finished; take back those it has let go."""
     for name in sorted(sweep.held):
         directory = RunDirectory(sweep.workspace.runs / name)
+        place = directory.path
+        if sweep.store is not None:
+            place = of_run(sweep.store, name)
+            with suppress(BucketError):  # it is asked again at the next look
+                fetch_outcome(place, directory)
         record = existing_record(sweep.workspace, sweep.left[name].run)
         if record is not None and record.status != "failed":
             sweep.held.remove(name)
             loss = record.heldout.loss if record.heldout else None
             _settled(sweep, name, record.status, {"loss": loss, "message": record.message}, progress)
-        elif sweep.watch.is_free(directory.path):
+        elif sweep.watch.is_free(place):
             sweep.held.remove(name)
             sweep.watched.add(name)
 

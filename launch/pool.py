@@ -14,6 +14,7 @@ from typing import Any
 from launch.devices import Slot
 from launch.queue import Task
 from scaling.config import Placement, to_dict
+from scaling.mirror.bucket import Bucket
 from scaling.workspace import Workspace
 
 MARGIN_SECONDS = 10.0  # beyond its own grace, for a worker to end
@@ -53,14 +54,17 @@ class Worker:
         self._reader = threading.Thread(target=self._read, args=(inbox,), daemon=True)
         self._reader.start()
 
-    def give(self, task: Task, placement: Placement, patience_seconds: float = 0.0) -> None:
-        """patience_seconds: see `scaling.training.loop.train`."""
+    def give(
+        self, task: Task, placement: Placement, patience_seconds: float = 0.0, store: Bucket | None = None
+    ) -> None:
+        """patience_seconds: see `scaling.training.loop.train`. store: where the run is held and kept too."""
         self.task, self.last_shape, self._grace_seconds = task, task.shape, placement.grace_seconds
         order = {
             "run_id": task.run_id,
             "keep_tokens": task.keep_tokens,
             "placement": to_dict(placement),
             "patience_seconds": patience_seconds,
+            "store": store and store.url,
         }
         try:
             self._process.stdin.write(json.dumps(order) + "\n")

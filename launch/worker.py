@@ -1,7 +1,7 @@
 """A worker process: trains the runs it is told, one after another.
 
 It reads one JSON object a line from standard input (run_id, keep_tokens,
-placement) and answers on standard output, a JSON object a line: `live` while
+placement, store) and answers on standard output, a JSON object a line: `live` while
 a run goes on, then `done`, `held` or `failed`. What anything else prints goes
 to the run's log. On SIGTERM, or when its input ends, it finishes the step,
 checkpoints the run under way and leaves; what takes longer than the grace of
@@ -20,11 +20,16 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from scaling.config import RunConfig
 
 RESUME_ME = 75  # EX_TEMPFAIL of sysexits.h: try again later
+STORE_SECONDS = 10.0  # until a run whose store does not answer is tried again
 CANCELLED = 77  # EX_NOPERM; here: whoever started it must not start it again
 
 
@@ -42,16 +47,20 @@ def main() -> None:
     threading.Thread(target=end_after, args=(stop, grace_seconds), daemon=True).start()
     while not stop.is_set() and (task := tasks.get()) is not None:
         grace_seconds[0] = task["placement"]["grace_seconds"]
-        _train(task, runs, root, say, stop)
+        if not _train(task, runs, root, say, stop):
+            terminated.set()
+            break
     say({"event": "bye"})
     if terminated.is_set():
         sys.exit(RESUME_ME)
 
 
-def _train(task: dict[str, Any], runs: Path, root: Path, say: Any, stop: threading.Event) -> None:
+def _train(task: dict[str, Any], runs: Path, root: Path, say: Any, stop: threading.Event) -> bool:
+    """Train one run and say what became of it; False where its store did not answer, and it is to be begun again."""
     from scaling.attempts import cause_of
     from scaling.config import Placement, from_dict
     from scaling.lease import LeaseLost, RunHeld
+    from scaling.mirror.bucket import BucketError
     from scaling.record import RunDirectory, read_config
 
     directory = RunDirectory(runs / task["run_id"])
@@ -62,27 +71,54 @@ def _train(task: dict[str, Any], runs: Path, root: Path, say: Any, stop: threadi
 
         run = read_config(directory)
         placement = from_dict(Placement, task["placement"], "placement")
-        record = train(
-            run,
-            runs,
-            prepare(run.data, root, logging.getLogger(__name__).info),
-            placement=placement,
-            keep_tokens=task["keep_tokens"],
-            report=lambda live: say({"event": "live", **asdict(live)}),
-            stop=stop,
-            patience_seconds=task["patience_seconds"],
-        )
+        tokens = prepare(run.data, root, logging.getLogger(__name__).info)
+        with _on_store(task, run, runs, stop) as asked:
+            record = train(
+                run,
+                runs,
+                tokens,
+                placement=placement,
+                keep_tokens=task["keep_tokens"],
+                report=lambda live: say({"event": "live", **asdict(live)}),
+                stop=asked,
+                patience_seconds=task["patience_seconds"],
+            )
     except (RunHeld, LeaseLost):
-        return say({"event": "held", "run_id": task["run_id"]})
+        say({"event": "held", "run_id": task["run_id"]})
+        return True
+    except BucketError:
+        traceback.print_exc()
+        stop.wait(STORE_SECONDS)
+        say({"event": "interrupted", "run_id": task["run_id"]})
+        return False
     except Exception as error:  # whatever went wrong, the other runs go on
         traceback.print_exc()
         message = f"{type(error).__name__}: {error}"
-        return say({"event": "failed", "run_id": task["run_id"], "cause": cause_of(error), "message": message})
+        say({"event": "failed", "run_id": task["run_id"], "cause": cause_of(error), "message": message})
+        return True
     if record is None:
-        event = "interrupted" if stop.is_set() else "cancelled"
-        return say({"event": event, "run_id": task["run_id"]})
+        say({"event": "interrupted" if stop.is_set() else "cancelled", "run_id": task["run_id"]})
+        return True
     loss = record.heldout.loss if record.heldout else None
     say({"event": "done", "run_id": task["run_id"], "status": record.status, "loss": loss, "message": record.message})
+    return True
+
+
+def _on_store(task: dict[str, Any], run: "RunConfig", runs: Path, stop: threading.Event) -> AbstractContextManager[Any]:
+    """The run held on its store and kept there too, where it has one; gives what tells training to stop."""
+    if task["store"] is None:
+        return nullcontext(stop)
+    from scaling.mirror.bucket import bucket_of
+    from scaling.mirror.mirror import mirrored
+
+    return mirrored(
+        bucket_of(task["store"]),
+        run,
+        runs,
+        stop,
+        keep_tokens=task["keep_tokens"],
+        patience_seconds=task["patience_seconds"],
+    )
 
 
 def _speaker() -> Any:

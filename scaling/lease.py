@@ -66,7 +66,12 @@ class Holder:
     @property
     def is_gone(self) -> bool:
         """It has said so, or it was a process of this machine that is no more."""
-        return self.released or (self.machine == _machine() and _started(self.pid) != self.started)
+        return self.released or (self.is_here and _started(self.pid) != self.started)
+
+    @property
+    def is_here(self) -> bool:
+        """It is, or was, a process of this machine."""
+        return self.machine == _machine()
 
 
 @dataclass
@@ -169,11 +174,11 @@ def take(
         expiry_seconds=expiry_seconds,
     )
     try:
-        folder.create(_name(number), _text(holder))
+        folder.create(claim_name(number), _text(holder))
     except FileExistsError:
         return None
     if _number(_highest(folder)) != number:  # another came and went meanwhile
-        folder.remove(_name(number))  # who came may have cleared it away
+        folder.remove(claim_name(number))  # who came may have cleared it away
         return None
     for claim in _claims(folder.names()):
         if _number(claim) < number:
@@ -227,7 +232,7 @@ def _number(claim: str) -> int:
     return int(_CLAIM.fullmatch(claim)[1])
 
 
-def _name(number: int) -> str:
+def claim_name(number: int) -> str:
     return f"lease-{number:06d}.json"
 
 
@@ -244,7 +249,7 @@ def _text(holder: Holder) -> bytes:
 
 
 def _write(folder: Folder, holder: Holder) -> None:
-    folder.rewrite(_name(holder.number), _text(holder))
+    folder.rewrite(claim_name(holder.number), _text(holder))
 
 
 @cache

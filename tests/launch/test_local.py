@@ -111,7 +111,7 @@ class Idle:
     def wait(self):
         pass
 
-    def give(self, task, placement, patience_seconds):
+    def give(self, task, placement, patience_seconds, store):
         self.task = task
         self.given.append((task.run_id, placement, patience_seconds))
 
