@@ -3,8 +3,9 @@
 Runs are grouped by shape, so that a shape compiles once; trunks come before
 their branches. A run that another launcher holds is left to it. What went
 wrong decides whether a run is tried again: one that was stopped always is, one
-whose worker died once more, one that ran out of memory in smaller parts, one
-that raised an error not at all; the others go on. Whatever happens, what is
+whose worker died until it gets no further (`scaling.attempts`), one that ran
+out of memory in smaller parts, one that raised an error not at all; the others
+go on. Whatever happens, what is
 written stays: launching again takes up what is left.
 """
 
@@ -23,6 +24,7 @@ from launch.progress import Progress
 from launch.queue import Task, choose, ready
 from launch.stored import level, tell
 from launch.worker import RESUME_ME
+from scaling.attempts import GIVE_UP, attempts
 from scaling.config import Placement, RunConfig, run_id
 from scaling.counts import params
 from scaling.curve import last_live
@@ -38,7 +40,6 @@ from scaling.record import RunDirectory, RunRecord, read_record, write_config, w
 from scaling.roofline import predict
 from scaling.workspace import Workspace
 
-TRIES = 2  # of a run whose worker dies
 HELD_SECONDS = 2.0  # between two looks at runs that another launcher holds
 LOG_LINES = 15  # of a failed run's log that are shown
 CHECKPOINT_BYTES_PER_PARAM = 12 * 3  # parameters and two moments; the last two kept and one being written
@@ -52,7 +53,7 @@ class Sweep:
     placement: Placement
     left: dict[str, Task]
     outcomes: dict[str, str] = field(default_factory=dict)  # run id -> finished, diverged, failed, cancelled or held
-    tries: dict[str, int] = field(default_factory=dict)
+    tries: dict[str, int] = field(default_factory=dict)  # whose worker died before it began
     held: set[str] = field(default_factory=set)
     waits: bool = True  # for runs that others hold
     watch: Watch = field(default_factory=Watch)
@@ -205,7 +206,7 @@ def _hear(
                 raise RuntimeError(f"a worker ended with code {values['code']} while it had nothing to do")
             worker.wait()
             workers[workers.index(worker)] = Worker(worker.slot, sweep.workspace, inbox)
-            return _died(sweep, worker.task, f"its worker ended with code {values['code']}", progress)
+            return _died(sweep, worker, f"its worker ended with code {values['code']}", progress)
         case "done":
             _settled(sweep, worker.task.run_id, values["status"], values, progress)
         case "held" if sweep.waits:
@@ -238,11 +239,18 @@ def _settled(sweep: Sweep, name: str, status: str, values: dict[str, Any], progr
     progress.settled(task, status, values.get("loss"), values.get("message", ""))
 
 
-def _died(sweep: Sweep, task: Task, message: str, progress: Progress) -> None:
-    """Leave a run whose worker died for one more try: the system may have killed it for another's sake."""
-    sweep.tries[task.run_id] = sweep.tries.get(task.run_id, 0) + 1
-    if sweep.tries[task.run_id] < TRIES:
-        return progress.tried_again(task, message, "it will be tried once more")
+def _died(sweep: Sweep, worker: Worker, message: str, progress: Progress) -> None:
+    """Leave a run whose worker died for another try: the system may have killed it for another's sake.
+
+    Whoever begins it next gives it up if it gets no further. Here are counted
+    workers that died before they could note that they had begun.
+    """
+    task = worker.task
+    found = attempts(RunDirectory(sweep.workspace.runs / task.run_id))
+    if not found or found[-1].pid != worker.pid:
+        sweep.tries[task.run_id] = sweep.tries.get(task.run_id, 0) + 1
+    if sweep.tries.get(task.run_id, 0) < GIVE_UP:
+        return progress.tried_again(task, message, "it will be tried again")
     _failed(sweep, task, message, progress)
 
 

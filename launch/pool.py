@@ -51,6 +51,7 @@ class Worker:
             env=_environment(slot, workspace),
             start_new_session=True,  # Ctrl-C reaches the launcher alone, which asks workers to stop
         )
+        self.pid = self._process.pid
         self._reader = threading.Thread(target=self._read, args=(inbox,), daemon=True)
         self._reader.start()
 

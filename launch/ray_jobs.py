@@ -23,6 +23,7 @@ from launch.jobs import note
 from launch.pool import defaults
 from launch.ray_options import RayOptions
 from launch.worker import RESUME_ME
+from scaling.attempts import GIVE_UP, attempts
 from scaling.plan_file import PlanFile
 from scaling.record import RunDirectory
 from scaling.workspace import Workspace
@@ -30,7 +31,6 @@ from scaling.workspace import Workspace
 RUN = ("-m", "launch.cli", "run")  # after the interpreter of the node
 HELD = 76  # another process is training the run
 HELD_SECONDS = 10.0  # until such a run is tried again
-LOST_TRIES = 3  # of a run whose process is killed or whose node goes away
 MARGIN_SECONDS = 10.0  # beyond its own grace, for a run to end
 OBJECT_STORE_BYTES = 80_000_000  # about the least that Ray takes: nothing but exit codes go through it
 
@@ -64,7 +64,7 @@ class Sweep:
     left: list[str]  # run ids without an outcome, in the order to start them
     under_way: dict[str, Attempt] = field(default_factory=dict)
     outcomes: dict[str, str] = field(default_factory=dict)  # run id -> trained, cancelled, or why it failed
-    lost: dict[str, int] = field(default_factory=dict)  # how often
+    lost: dict[str, tuple[int, int]] = field(default_factory=dict)  # attempts noted, and how often lost since
     held_until: dict[str, float] = field(default_factory=dict)
 
 
@@ -214,10 +214,13 @@ def _ended(sweep: Sweep, name: str) -> None:
     elif RunDirectory(sweep.workspace.runs / name).cancel.exists():
         outcome = "cancelled"
     elif killed is not None:  # of a gang, the errors of the others may only echo this
-        sweep.lost[name] = sweep.lost.get(name, 0) + 1
-        if sweep.lost[name] < LOST_TRIES:
+        # What begins and dies is given up by `scaling run` itself; here is counted what is lost before it begins.
+        begun = len(attempts(RunDirectory(sweep.workspace.runs / name)))
+        before, lost = sweep.lost.get(name, (begun, 0))
+        sweep.lost[name] = begun, (lost if begun == before else 0) + 1
+        if sweep.lost[name][1] < GIVE_UP:
             return
-        outcome = f"failed: lost {LOST_TRIES} times, the last time by {killed}"
+        outcome = f"failed: lost {GIVE_UP} times before it began, the last time by {killed}"
     elif HELD in bad:
         sweep.held_until[name] = time.monotonic() + HELD_SECONDS
         return

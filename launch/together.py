@@ -15,10 +15,12 @@ from rich.console import Console
 
 from launch.pool import defaults
 from launch.worker import CANCELLED, RESUME_ME, end_after, heed_sigterm
+from scaling.attempts import GivenUp, last_step
 from scaling.config import Placement, RunConfig, run_id
 from scaling.lease import BEAT_SECONDS, EXPIRY_SECONDS
+from scaling.outcome import failed_record
 from scaling.parallel.hosts import is_first, join
-from scaling.record import RunDirectory
+from scaling.record import RunDirectory, write_record
 from scaling.workspace import Workspace
 
 REPORT_SECONDS = 10.0  # between two lines
@@ -59,6 +61,11 @@ def train_together(
             stop=stop,
             patience_seconds=EXPIRY_SECONDS + 2 * BEAT_SECONDS,
         )
+    except GivenUp as error:
+        if is_first():
+            directory = RunDirectory(workspace.runs / run_id(run))
+            write_record(directory, failed_record(run, placement, str(error), last_step(directory) * run.batch_tokens))
+        sys.exit(f"{run_id(run)}: {error}")
     except RuntimeError as error:  # JAX's; it names the broken connection, not what broke it
         error.add_note(
             "If another process ended, its own output says why. Start all processes again: they go on from the last "

@@ -1,8 +1,10 @@
 """Attempts: every one is noted with its end, and torn lines do no harm."""
 
+import json
+
 import pytest
 
-from scaling.attempts import attempts, begin, cause_of, end
+from scaling.attempts import GIVE_UP, GivenUp, attempts, begin, cause_of, check_progress, end, fruitless, last_step
 from scaling.record import RunDirectory
 
 
@@ -45,3 +47,51 @@ def test_a_line_that_is_torn_anywhere_loses_only_itself(tmp_path):
 )
 def test_errors_are_told_apart(error, cause):
     assert cause_of(error) == cause
+
+
+def checkpoint(directory, step):
+    (directory.checkpoints / str(step)).mkdir(parents=True)
+    (directory.checkpoints / f"{step + 1}.orbax-checkpoint-tmp").mkdir()  # half-written: it does not count
+
+
+def test_a_run_that_dies_again_and_again_without_a_checkpoint_is_given_up(tmp_path):
+    directory = RunDirectory(tmp_path)
+    for _ in range(GIVE_UP):
+        check_progress(directory)
+        begin(directory)
+    with pytest.raises(GivenUp, match=f"given up: {GIVE_UP} attempts in a row were killed before a checkpoint after"):
+        check_progress(directory)
+    assert attempts(directory)[-1].cause == "error"
+    check_progress(directory)  # who tries it again knowingly may
+
+
+def test_one_that_gets_on_is_never_given_up(tmp_path):
+    directory = RunDirectory(tmp_path)
+    for step in range(0, 30, 2):
+        check_progress(directory)
+        begin(directory)
+        checkpoint(directory, step + 2)
+    assert last_step(directory) == 30
+    assert fruitless(attempts(directory), last_step(directory)) == 0
+
+
+def test_being_preempted_is_neither_a_death_nor_progress(tmp_path):
+    directory = RunDirectory(tmp_path)
+    for _ in range(3 * GIVE_UP):
+        check_progress(directory)
+        end(directory, begin(directory), "preempted")
+    for _ in range(2):
+        begin(directory)
+        end(directory, begin(directory), "preempted")
+    assert fruitless(attempts(directory), 0) == 2
+    end(directory, begin(directory), "error", "ValueError: no")
+    assert fruitless(attempts(directory), 0) == 0
+
+
+def test_lines_without_a_step_count_for_nothing(tmp_path):
+    directory = RunDirectory(tmp_path)
+    for number in range(1, 9):
+        with directory.attempts.open("a") as file:
+            file.write(json.dumps({"event": "begin", "attempt": number, "host": "h", "pid": 1, "time": 0.0}) + "\n")
+    check_progress(directory)
+    assert len(attempts(directory)) == 8

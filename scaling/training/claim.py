@@ -9,13 +9,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from scaling import attempts
-from scaling.attempts import Cause, cause_of
+from scaling.attempts import Cause, GivenUp, cause_of, check_progress
 from scaling.config import RunConfig
 from scaling.lease import Lease, LeaseLost, RunHeld, wait_for
 from scaling.parallel.hosts import firsts, is_first
 from scaling.record import RunDirectory, RunRecord, read_record, write_config
 
-_OPEN, _TRAINED, _HELD = range(3)  # how a run stands
+_OPEN, _TRAINED, _HELD, _GIVEN_UP = range(4)  # how a run stands
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,11 @@ class Claim:
 def claimed(
     directory: RunDirectory, run: RunConfig, stop: threading.Event, *, patience_seconds: float = 0.0
 ) -> Iterator[Claim]:
-    """Hold a run. Raises RunHeld if another process does, for as long as the patience lasts."""
-    lease, standing = None, _OPEN
+    """Hold a run. Raises RunHeld if another process does, for as long as the patience lasts.
+
+    Raises GivenUp for a run that was begun again and again without getting on.
+    """
+    lease, standing, given_up = None, _OPEN, None
     if is_first():
         write_config(directory, run)
         lease = wait_for(directory.path, patience_seconds=patience_seconds)
@@ -49,10 +52,17 @@ def claimed(
             standing = _HELD
         elif directory.record.exists() and read_record(directory.record).status != "failed":
             standing = _TRAINED
+        else:
+            try:
+                check_progress(directory)
+            except GivenUp as error:
+                standing, given_up = _GIVEN_UP, error
     standing = firsts(standing)
     if standing == _HELD:
         raise RunHeld(f"{directory.path}: another process is training this run")
     try:
+        if standing == _GIVEN_UP:
+            raise given_up or GivenUp(f"{directory.path}: given up; the first process says why")
         if standing == _TRAINED:
             yield Claim(directory, read_record(directory.record), lease)
         elif lease is None:

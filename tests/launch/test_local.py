@@ -23,7 +23,8 @@ from launch.pool import Message
 from launch.progress import Progress
 from launch.status import states
 from launch.worker import RESUME_ME
-from scaling.attempts import attempts
+from scaling.attempts import GIVE_UP, attempts
+from scaling.attempts import begin as begin_attempt
 from scaling.config import OptimConfig, Placement, run_id
 from scaling.data.prepare import prepare
 from scaling.lease import EXPIRY_SECONDS, held, holder
@@ -106,7 +107,7 @@ class Idle:
     """A worker without a process."""
 
     def __init__(self, slot, workspace, inbox):
-        self.slot, self.task, self.last_shape, self.given = slot, None, None, []
+        self.slot, self.task, self.last_shape, self.given, self.pid = slot, None, None, [], 1
 
     def wait(self):
         pass
@@ -155,13 +156,23 @@ def test_a_run_that_ran_out_of_memory_is_tried_again_in_smaller_parts_and_says_s
     assert read_record(RunDirectory(sweep.workspace.runs / name).record).placement["microbatches"] == 4
 
 
-def test_a_run_whose_worker_died_is_tried_once_more(sweep, monkeypatch):
+def test_a_run_whose_worker_died_before_it_began_is_tried_a_limited_number_of_times(sweep, monkeypatch):
     monkeypatch.setattr(local, "Worker", Idle)
-    for outcome in (None, "failed"):
+    for outcome in (*[None] * (GIVE_UP - 1), "failed"):
         worker, name = busy(sweep)
         said = heard(sweep, worker, event="died", code=-9)
-        assert ("it will be tried once more" in said) == (outcome is None)
+        assert ("it will be tried again" in said) == (outcome is None)
         assert sweep.outcomes.get(name) == outcome
+
+
+def test_one_that_died_after_it_began_is_left_to_who_begins_it_next(sweep, monkeypatch):
+    monkeypatch.setattr(local, "Worker", Idle)
+    for _ in range(2 * GIVE_UP):
+        worker, name = busy(sweep)
+        worker.pid = os.getpid()
+        begin_attempt(RunDirectory(sweep.workspace.runs / name))
+        assert "it will be tried again" in heard(sweep, worker, event="died", code=-9)
+    assert (sweep.tries, sweep.outcomes) == ({}, {})
 
 
 def test_a_run_that_is_cancelled_is_left_alone_until_the_next_launch(sweep, workspace):

@@ -16,8 +16,10 @@ import pytest
 
 from launch import ray_jobs
 from launch.ray_options import RayOptions
+from scaling.attempts import GIVE_UP, begin
 from scaling.config import Placement, to_dict
 from scaling.plan_file import PlanFile, read_plan
+from scaling.record import RunDirectory
 from scaling.workspace import Workspace
 
 STAND_IN = Path(__file__).with_name("stand_in.py")
@@ -85,9 +87,18 @@ def test_a_run_that_another_process_trains_is_tried_later(tmp_path, monkeypatch)
     assert sweep.held_until["a"] > time.monotonic()
 
 
-def test_a_run_is_lost_a_limited_number_of_times(tmp_path, monkeypatch):
-    assert ends(tmp_path, monkeypatch, -9, times=2)[0] is None
-    assert ends(tmp_path, monkeypatch, -9, times=3)[0] == "failed: lost 3 times, the last time by -9"
+def test_a_run_is_lost_a_limited_number_of_times_before_it_begins(tmp_path, monkeypatch):
+    assert ends(tmp_path, monkeypatch, -9, times=GIVE_UP - 1)[0] is None
+    outcome, sweep = ends(tmp_path, monkeypatch, -9, times=GIVE_UP)
+    assert outcome == f"failed: lost {GIVE_UP} times before it began, the last time by -9"
+    directory = RunDirectory(tmp_path / "runs" / "a")
+    directory.path.mkdir(parents=True)
+    sweep.left, sweep.outcomes = ["a"], {}
+    for _ in range(2 * GIVE_UP):  # it begins: `scaling run` says when it is enough
+        begin(directory)
+        sweep.under_way["a"] = ray_jobs.Attempt([-9])
+        ray_jobs._ended(sweep, "a")
+    assert sweep.outcomes == {}
 
 
 def test_of_a_gang_an_error_beside_a_killed_process_is_an_echo(tmp_path, monkeypatch):

@@ -1,6 +1,7 @@
 """`scaling run`: the unit that every backend executes, as a command of its own."""
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from launch.run_command import run as run_command
-from scaling.attempts import attempts
+from scaling.attempts import GIVE_UP, attempts, begin
 from scaling.config import Placement, run_id
 from scaling.data.prepare import prepare
 from scaling.lease import held
@@ -94,6 +95,21 @@ def test_a_run_that_fails_ends_with_one_and_a_record(launched):
     assert executed(launched, name, stdout=subprocess.DEVNULL).wait() == 1
     assert read_record(directory.record).status == "failed"
     assert attempts(directory)[-1].cause == "error"
+
+
+def test_a_run_that_gets_nowhere_is_given_up_with_a_record_and_may_be_tried_again(launched):
+    _, study, workspace = launched
+    name = run_id(study.runs[-1])
+    directory = RunDirectory(workspace.runs / name)
+    shutil.rmtree(directory.path, ignore_errors=True)
+    directory.path.mkdir(parents=True)
+    for _ in range(GIVE_UP):  # killed: they have no end
+        begin(directory)
+    assert executed(launched, name, stdout=subprocess.DEVNULL).wait() == 1
+    record = read_record(directory.record)
+    assert record.status == "failed" and f"given up: {GIVE_UP} attempts in a row were killed" in record.message
+    assert executed(launched, name, stdout=subprocess.DEVNULL).wait() == 0
+    assert read_record(directory.record).status == "finished"
 
 
 def test_what_is_not_planned_is_refused(launched):
