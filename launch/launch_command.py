@@ -22,6 +22,8 @@ from scaling.plan_file import write_plan
 from scaling.provenance import STUDY
 from scaling.workspace import Workspace
 
+STORE_DOCS = "docs/object_stores.md"
+
 
 @dataclass(frozen=True, kw_only=True)
 class LaunchOptions(WhereOptions):
@@ -50,11 +52,15 @@ class SweepOptions(LaunchOptions):
 def launch(arguments: list[str]) -> None:
     """Train what is left of a study; when all is done, fit and report. A cluster is only told to."""
     options, study = study_of("launch", SweepOptions, arguments)
+
+    def again() -> Study:
+        return study_of("launch", SweepOptions, arguments)[1]
+
     if options.on != "here":
-        return _hand_over(study, options)
+        return _hand_over(study, options, again)
     if options.dry_run:
         return dry_run(study, options)
-    study, outcomes = _train_rungs(study, options, lambda: study_of("launch", SweepOptions, arguments)[1])
+    study, outcomes = _train_rungs(study, options, again)
     finished = sum(status == "finished" for status in outcomes.values())
     console.print(f"{finished} of {len(outcomes)} runs finished")
     write_report_of(study.name, FitOptions(root=options.root))
@@ -110,21 +116,33 @@ def train_all(study: Study, options: LaunchOptions) -> tuple[Study, dict[str, st
     return study, launch_local(study, workspace, placement, machine, progress, budget, store)
 
 
-def _hand_over(study: Study, options: SweepOptions) -> None:
-    """Prepare the data, write the plan, queue what is left of it; `--dry-run` prints what would be queued."""
+def _hand_over(study: Study, options: SweepOptions, again: Callable[[], Study]) -> None:
+    """Prepare the data, write the plan, queue what is left of it; `--dry-run` prints what would be queued.
+
+    A study that halves is handed over rung by rung: on Ray, where the command
+    waits, all of them; elsewhere the next one by launching again.
+    """
     from launch import submit
 
     if options.workers is not None:
         raise ValueError(f"--workers {options.workers} is of this machine; --on {options.on} has options of its own")
     if options.max_hours is not None or options.max_cost is not None:
         raise ValueError(f"--max-hours and --max-cost are watched by a launch here; --on {options.on} begins all runs")
+    if options.store is not None:
+        raise ValueError(f"--store {options.store}: runs handed to --on {options.on} share --root; see {STORE_DOCS}")
     cluster = getattr(options, options.on)
     study = submit.placed(replace(study, placement=options.placement.over(study.placement)), cluster)
     if options.dry_run:
         return submit.print_script(study, options.workspace, cluster)
-    study = prepared(study, options.workspace)
-    write_plan(study, options.workspace)
-    submit.submit_study(study, options.workspace, cluster, console)
+    while True:
+        handed = prepared(study, options.workspace)
+        write_plan(handed, options.workspace)
+        submit.submit_study(handed, options.workspace, cluster, console)
+        cells = len(study.cells)
+        if options.on != "ray" or not study.later or len((study := again()).cells) <= cells:
+            return
+        console.print(f"{len(study.cells) - cells} more runs are decided by the losses of those trained")
+        study = submit.placed(replace(study, placement=options.placement.over(study.placement)), cluster)
 
 
 def prepared(study: Study, workspace: Workspace) -> Study:

@@ -28,6 +28,7 @@ class Overview:
     planned: Price  # for all
     unmeasured: int  # failed runs whose cost nobody knows
     attempts: Attempts
+    later: int = 0  # runs, at most, that the losses of these decide
 
     @property
     def settled(self) -> bool:
@@ -54,6 +55,7 @@ def overview(plan: StudyPlan, found: Sequence[State], hardware: Hardware | None 
         planned=whole,
         unmeasured=sum(state.wall_seconds is None for state in found),
         attempts=reduce(Attempts.plus, (state.attempts for state in found), Attempts()),
+        later=plan.later,
     )
 
 

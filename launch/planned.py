@@ -86,6 +86,7 @@ class StudyPlan:
     name: str
     placement: Placement
     runs: tuple[PlanRun, ...]
+    later: int = 0  # runs, at most, that the losses of these decide
 
     @cached_property
     def by_id(self) -> dict[str, PlanRun]:
@@ -101,13 +102,15 @@ class StudyPlan:
 def plan_of(study: Study) -> StudyPlan:
     """The plan of a study whose data are prepared, as if read back from its file."""
     entries = manifest(study)["runs"]
-    return StudyPlan(name=study.name, placement=study.placement, runs=_runs(entries, f"study {study.name}"))
+    runs = _runs(entries, f"study {study.name}")
+    return StudyPlan(name=study.name, placement=study.placement, runs=runs, later=study.later)
 
 
 def study_plan(path: Path) -> StudyPlan:
     """The plan that a launch wrote. Raises ValueError where it is none."""
     found = read_plan(path)
-    return StudyPlan(name=found.name, placement=found.placement, runs=_runs(found.runs.values(), str(path)))
+    runs = _runs(found.runs.values(), str(path))
+    return StudyPlan(name=found.name, placement=found.placement, runs=runs, later=found.later)
 
 
 def _runs(entries: Iterable[dict[str, Any]], where: str) -> tuple[PlanRun, ...]:

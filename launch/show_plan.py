@@ -9,10 +9,11 @@ from rich.table import Table
 
 from scaling.config import run_id
 from scaling.counts import Params, params
-from scaling.plan import Cell, Dropped, Plan
+from scaling.plan import Cell, Dropped, Plan, dropped_summary
 from scaling.roofline import Prediction
 
 SUMMED = ("flops", "hours", "energy_kwh", "dollars", "kg_co2")
+REASONS_SHOWN = 5  # for dropped rows
 
 
 def print_plan(plan: Plan, console: Console, *, all_runs: bool) -> None:
@@ -51,6 +52,8 @@ def print_plan(plan: Plan, console: Console, *, all_runs: bool) -> None:
         soft_wrap=True,
     )
     _print_dropped(plan.study.dropped, console, every=all_runs)
+    if plan.study.later:
+        console.print(f"up to {plan.study.later} more runs will be decided by the losses of these", highlight=False)
     unfit = sum(not prediction.fits for _, prediction in pairs)
     if unfit:
         console.print(
@@ -84,11 +87,14 @@ def to_json(plan: Plan) -> dict[str, Any]:
 
 
 def _print_dropped(dropped: tuple[Dropped, ...], console: Console, *, every: bool) -> None:
-    """How many rows of its sweeps a study leaves out, and, for every run, why."""
+    """How many rows of its sweeps a study leaves out and the commonest reasons; with `every`, each row."""
     if not dropped:
         return
     rows = "1 row" if len(dropped) == 1 else f"{len(dropped)} rows"
-    console.print(f"dropped: {rows}" + ("" if every else "; --runs says why"), highlight=False)
+    console.print(f"dropped: {rows}" + ("" if every else "; --runs lists them"), highlight=False)
+    reasons = () if every else list(dropped_summary(dropped)["reasons"].items())[:REASONS_SHOWN]
+    for reason, count in reasons:
+        console.print(f"  {count}: {reason}", highlight=False, markup=False, soft_wrap=True)
     for row in dropped if every else ():
         console.print(f"  {row.row}: {row.reason}", highlight=False, markup=False, soft_wrap=True)
 

@@ -30,6 +30,9 @@ def print_status(whole: Overview, found: Sequence[State], console: Console, *, a
 def render(whole: Overview, found: Sequence[State], *, all_runs: bool = False) -> RenderableType:
     """Counts, cost, and a line for each run that is under way or went wrong (or for every run)."""
     parts: list[RenderableType] = [Text(line(whole)), _costs(whole)]
+    if whole.later:
+        when = "now: launch again" if whole.settled else "when all of these are done: launch again then"
+        parts.append(Text(f"up to {whole.later} more runs are decided by these losses {when}"))
     if ends := _ends(whole.attempts):
         parts.append(Text(f"attempts: {ends}"))
     shown = [state for state in found if all_runs or state.state not in ("finished", "waiting")]

@@ -85,6 +85,10 @@ def submit_study(study: Study, workspace: Workspace, options: Options, console: 
             lines = _to_kubernetes(plan, left, workspace, options, done)
         case RayOptions():
             lines = _on_ray(plan, left, workspace, options, console)
+    if study.later:
+        lines.append(
+            f"up to {study.later} more runs are decided by the losses of these: launch again when all are done"
+        )
     for line in (*lines, "`scaling status`, with the same study and options, says how far they are"):
         console.print(line, highlight=False, soft_wrap=True, markup=False)
 

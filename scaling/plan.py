@@ -6,7 +6,8 @@ a trunk's tokens are paid for once.
 """
 
 import math
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -17,6 +18,8 @@ from scaling.roofline import GRID_KG_CO2_PER_KWH, Prediction, StepTime, predict,
 
 if TYPE_CHECKING:
     from scaling.sweeps import Sweep
+
+DROPPED_SHOWN = 20  # rows, and reasons, that are written down; a sweep may drop thousands
 
 Key = tuple[str, Source | None]  # of a run: its id, and, until its data are prepared, where they come from
 
@@ -52,6 +55,7 @@ class Study:
     cells: "tuple[Cell, ...] | Sweep"  # of a sweep, the cells are kept here, and what it dropped below
     placement: Placement = Placement()  # where and how its runs are trained, unless the command line says otherwise
     dropped: tuple[Dropped, ...] = ()  # rows that its sweeps left out
+    later: int = 0  # runs, at most, that the losses of these will decide; launching again adds them
 
     def __post_init__(self) -> None:
         self._take_sweep()
@@ -180,7 +184,16 @@ def manifest(study: Study) -> dict[str, Any]:
         }
         for cell in study.cells
     ]
-    return {**{word: getattr(study, word) for word in words}, "placement": to_dict(study.placement), "runs": runs}
+    plain = {word: getattr(study, word) for word in words}
+    dropped, later = dropped_summary(study.dropped), study.later
+    return {**plain, "placement": to_dict(study.placement), "later": later, "dropped": dropped, "runs": runs}
+
+
+def dropped_summary(dropped: Sequence[Dropped]) -> dict[str, Any]:
+    """How many rows were left out, the commonest reasons with how often, and the first rows, as plain data."""
+    reasons = Counter(row.reason for row in dropped).most_common(DROPPED_SHOWN)
+    first = [{"row": row.row, "reason": row.reason} for row in dropped[:DROPPED_SHOWN]]
+    return {"rows": len(dropped), "reasons": dict(reasons), "first": first}
 
 
 def starts(study: Study) -> dict[str, tuple[int, ...]]:

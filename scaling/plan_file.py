@@ -30,6 +30,7 @@ class PlanFile:
     name: str
     placement: Placement
     runs: dict[str, dict[str, Any]]  # as they were written, by run id
+    later: int = 0  # runs, at most, that the losses of these decide
 
     def planned(self, name: str) -> Planned:
         """One run, checked. Raises ValueError where the plan has none of that id, or what it has is another."""
@@ -73,4 +74,5 @@ def read_plan(path: Path) -> PlanFile:
         raise ValueError(
             f"{path}: not a whole plan ({type(error).__name__}: {error}); launch the study again, which writes it anew"
         ) from None
-    return PlanFile(path=path, name=name, placement=from_dict(Placement, placement, f"{path}: placement"), runs=runs)
+    placement = from_dict(Placement, placement, f"{path}: placement")
+    return PlanFile(path=path, name=name, placement=placement, runs=runs, later=values.get("later", 0))

@@ -5,7 +5,7 @@ import pytest
 from scaling.config import Source, run_id
 from scaling.counts import flops_per_token
 from scaling.hardware import HARDWARE
-from scaling.plan import Cell, Study, manifest, pin, price, trunks_first
+from scaling.plan import Cell, Dropped, Study, manifest, pin, price, trunks_first
 from scaling.sweeps import branches, chain, grid, valid
 
 
@@ -65,6 +65,16 @@ def test_a_study_of_a_sweep_keeps_its_cells_and_what_it_dropped(run):
     assert study.cells == sweep.kept
     assert study.dropped == sweep.dropped
     assert replace(study, name="t").dropped == sweep.dropped
+
+
+def test_a_manifest_counts_what_was_dropped_by_its_reasons_and_shows_the_first_rows(run):
+    many = tuple(Dropped(row=f"row {place}", reason="too long" if place % 3 else "too short") for place in range(90))
+    found = manifest(replace(study_of([Cell(run=run)]), dropped=many, later=4))
+    assert found["later"] == 4
+    assert found["dropped"]["rows"] == 90
+    assert found["dropped"]["reasons"] == {"too long": 60, "too short": 30}
+    assert found["dropped"]["first"][:1] == [{"row": "row 0", "reason": "too short"}]
+    assert len(found["dropped"]["first"]) == 20
 
 
 def test_a_study_that_drops_everything_says_why(run):

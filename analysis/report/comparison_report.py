@@ -27,6 +27,7 @@ from analysis.report.comparison_text import (
 from analysis.report.page import cards, facts, notes, page, paragraph, section, table_html
 from analysis.report.pictures import Picture, run_texts
 from analysis.report.report import figure_blocks, warnings
+from analysis.report.sections import never_planned
 from analysis.tables.table import Manifest, column, write_csv
 from analysis.words import Estimate, bracket, compact, flops, interval, percent, plural
 from scaling.record import write_atomic
@@ -50,7 +51,7 @@ def write_comparison(manifest: Manifest, found: Comparison, folder: Path) -> Pat
             exponents(found),
             _positions(found),
             _published(manifest, found),
-            _left_out(found),
+            _left_out(found, manifest),
             _runs(found),
             _provenance(found),
         ]
@@ -256,9 +257,10 @@ def _published(manifest: Manifest, found: Comparison) -> str:
     return section("Beside the published result", facts([(key, text) for key, text in rows if text]))
 
 
-def _left_out(found: Comparison) -> str:
+def _left_out(found: Comparison, manifest: Manifest) -> str:
     rows = [[item.run_id, item.reason] for item in found.selection.left_out]
-    return section("What was left out", table_html(["run", "why"], rows) if rows else "<p>Nothing was left out.</p>")
+    said = table_html(["run", "why"], rows) if rows else "<p>Nothing was left out.</p>"
+    return section("What was left out", said + never_planned(manifest))
 
 
 def _runs(found: Comparison) -> str:

@@ -54,7 +54,7 @@ def write_report(manifest: Manifest, analysis: Analysis, folder: Path) -> Path:
             soundness(analysis, shown.get("residuals", "")),
             next_section(analysis, shown.get("next_runs", "")),
             protocol(analysis),
-            left_out(analysis),
+            left_out(analysis, manifest),
             runs(analysis),
             provenance(analysis),
         ]

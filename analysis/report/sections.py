@@ -180,10 +180,20 @@ def protocol(analysis: Analysis) -> str:
     return section("Checklist", said + table + asked, "long")
 
 
-def left_out(analysis: Analysis) -> str:
+def left_out(analysis: Analysis, manifest: Manifest) -> str:
     """Every run that was not fitted, with its reason."""
     rows = [[item.run_id, item.reason] for item in analysis.selection.left_out]
-    return section("What was left out", table_html(["run", "why"], rows) if rows else "<p>Nothing was left out.</p>")
+    said = table_html(["run", "why"], rows) if rows else "<p>Nothing was left out.</p>"
+    return section("What was left out", said + never_planned(manifest))
+
+
+def never_planned(manifest: Manifest) -> str:
+    """Rows of the study's sweeps that it dropped, and why; "" where it dropped none."""
+    if not manifest.dropped_rows:
+        return ""
+    rows = [[reason, str(count)] for reason, count in manifest.dropped_reasons]
+    many = "1 row was" if manifest.dropped_rows == 1 else f"{manifest.dropped_rows} rows were"
+    return paragraph(f"Of the study's sweep {many} never planned:") + table_html(["why", "rows"], rows)
 
 
 def runs(analysis: Analysis) -> str:

@@ -24,6 +24,8 @@ class Manifest:
     cannot_show: str = ""
     forecast_flops: float | None = None
     runs: tuple[PlannedRun, ...] = ()
+    dropped_rows: int = 0  # that its sweeps left out before anything was planned
+    dropped_reasons: tuple[tuple[str, int], ...] = ()  # the commonest, and how many rows each
 
     @property
     def arms(self) -> tuple[str, ...]:
@@ -40,7 +42,15 @@ def read_manifest(path: Path) -> Manifest:
             for run in values["runs"]
         )
         texts = {key: str(values.get(key) or "") for key in ("question", "published", "shows", "cannot_show")}
-        return Manifest(name=values["name"], runs=runs, forecast_flops=values.get("forecast_flops"), **texts)
+        dropped = values.get("dropped") or {"rows": 0, "reasons": {}}
+        return Manifest(
+            name=values["name"],
+            runs=runs,
+            forecast_flops=values.get("forecast_flops"),
+            dropped_rows=dropped["rows"],
+            dropped_reasons=tuple(dropped["reasons"].items()),
+            **texts,
+        )
     except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
         problem = f"no {error} key" if isinstance(error, KeyError) else str(error)
         raise ValueError(f"{path}: not a study manifest ({problem}); launch the study again to write it anew") from None

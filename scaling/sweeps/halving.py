@@ -1,7 +1,7 @@
 """Successive halving: many runs for a short time, the best of them for longer, and again."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from scaling.config import RunConfig, Trunk, run_id
@@ -64,18 +64,28 @@ def decided(halving: Halving, losses: Mapping[str, float | None]) -> Sweep:
     nan or infinity, and never goes on. Of equal losses the earlier candidate
     goes on. With more losses the runs given before stay as they are.
     """
+    found = [arm(sweep_of(pair), name) for level in _rungs(halving, losses) for pair, name in level]
+    return replace(chain(*found), dropped=halving.candidates.dropped)
+
+
+def undecided(halving: Halving, losses: Mapping[str, float | None]) -> int:
+    """How many runs, at most, are in the rungs that `decided` has not come to: those that diverge go no further."""
+    return sum(rung.runs for rung in halving.rungs[len(list(_rungs(halving, losses))) :])
+
+
+def _rungs(halving: Halving, losses: Mapping[str, float | None]) -> Iterator[list[tuple[tuple[Cell, Cell], str]]]:
+    """Of each rung that is decided its trunks and ends, with their arms."""
     going_on = list(halving.candidates)
-    found: list[Sweep] = []
     for level, rung in enumerate(halving.rungs):
-        ends = {}
+        ends, pairs = {}, []
         for candidate in _best(going_on, rung.runs, losses, halving, level) if level else going_on:
             pair = _to_rung(candidate.run, halving, level)
-            found.append(arm(sweep_of(pair), candidate.arm))
+            pairs.append((pair, candidate.arm))
             ends[run_id(pair[1].run)] = candidate
+        yield pairs
         going_on = list(ends.values())
         if any(name not in losses for name in ends):
-            break
-    return replace(chain(*found), dropped=halving.candidates.dropped)
+            return
 
 
 def _best(

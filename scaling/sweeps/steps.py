@@ -1,7 +1,7 @@
 """The steps of a sweep that is written in a file: the same functions by the same names, and nothing is executed."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, get_type_hints
 
 from scaling.config import DataConfig, RunConfig, lengths
@@ -41,6 +41,7 @@ class Known:
 
     base: RunConfig
     trained: Trained
+    later: list[int] = field(default_factory=list)  # runs that steps leave to be decided by losses; they add to it
 
 
 def follow(sweep: Sweep, steps: Node, known: Known) -> Sweep:
@@ -282,7 +283,9 @@ def _successive_halving(sweep: Sweep, given: Node, known: Known) -> Sweep:
         replace(cell, run=replace(cell.run, data=known.trained.prepared(cell.run.data))) for cell in rungs.candidates
     ]
     prepared = replace(sweep_of(candidates), dropped=sweep.dropped)
-    return halving.decided(replace(rungs, candidates=prepared), known.trained.losses)
+    rungs = replace(rungs, candidates=prepared)
+    known.later.append(halving.undecided(rungs, known.trained.losses))
+    return halving.decided(rungs, known.trained.losses)
 
 
 def _axes(given: Node, known: Known) -> dict[str, list[Any]]:

@@ -26,14 +26,21 @@ def read(path: Path, trained: Trained = NOTHING) -> Study:
     known = ("name", *WORDS, "forecast_flops", "base", "placement", "sweep")
     parts = file.table(known, required=("question", "base"))
     base = _base(parts["base"])
-    sweep = sweep_of(base)
+    sweep, known_of_all = sweep_of(base), Known(base, trained)
     if "sweep" in parts:
-        sweep = follow(sweep, parts["sweep"], Known(base, trained))
+        sweep = follow(sweep, parts["sweep"], known_of_all)
     words = {word: parts[word].read(str) if word in parts else "" for word in WORDS}
     placement = parts["placement"].read(Placement) if "placement" in parts else Placement()
     try:
         forecast = parts["forecast_flops"].read(float) if "forecast_flops" in parts else 10 * _largest(sweep)
-        return Study(name=_name(parts, path), forecast_flops=forecast, cells=sweep, placement=placement, **words)
+        return Study(
+            name=_name(parts, path),
+            forecast_flops=forecast,
+            cells=sweep,
+            placement=placement,
+            later=sum(known_of_all.later),
+            **words,
+        )
     except FileError:
         raise
     except ValueError as error:

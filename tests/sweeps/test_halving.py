@@ -6,6 +6,7 @@ from scaling.config import run_id
 from scaling.hardware import HARDWARE
 from scaling.plan import Study, price
 from scaling.sweeps import Rung, branches, chain, decided, grid, random, seeds, successive_halving
+from scaling.sweeps.halving import undecided
 from scaling.sweeps.search import Range
 
 RATES = Range(low=1e-4, high=1e-1, scale="log")
@@ -42,6 +43,15 @@ def test_only_the_first_rung_is_decided_before_there_are_losses(halving, run):
     found = decided(halving, {})
     assert len(found) == 18  # a trunk and a cooldown each
     assert {cell.run.tokens for cell in found if cell.role == "cell"} == {50 * run.batch_tokens}
+
+
+def test_what_is_not_decided_yet_is_counted(halving):
+    assert undecided(halving, {}) == 4
+    first = losses_of(decided(halving, {}))
+    assert undecided(halving, first) == 1
+    second = first | losses_of(decided(halving, first))
+    assert undecided(halving, second) == 0
+    assert undecided(halving, dict.fromkeys(first)) == 0  # all diverged: nothing goes on
 
 
 def test_a_rung_with_a_loss_missing_decides_nothing(halving):
