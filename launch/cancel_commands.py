@@ -1,11 +1,13 @@
 """What users change about the runs of a launched study: stop them, and try failed ones again."""
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import tyro
 from rich.console import Console
 
 from launch.jobs import noted
@@ -23,6 +25,8 @@ console = Console()
 class CancelOptions(WhereOptions):
     store: str | None = None
     """URL of the object store on which the runs are held."""
+    kubernetes_delete: Annotated[bool, tyro.conf.arg(name="kubernetes.delete", prefix_name=False)] = False
+    """Delete their JobSets too, by kubectl; otherwise the command that does is printed."""
 
 
 def cancel(arguments: list[str]) -> None:
@@ -51,6 +55,7 @@ def cancel(arguments: list[str]) -> None:
     )
     if not runs and any(noted(options.workspace, plan.name, "slurm")):
         _leave_queue(options.workspace, plan.name)
+    _leave_cluster(options.workspace, plan.name, [run.run_id for run in runs] or None, options.kubernetes_delete)
 
 
 def _ask_on_store(url: str, names: Sequence[str]) -> None:
@@ -75,6 +80,23 @@ def _leave_queue(workspace: Workspace, study: str) -> None:
     except slurm.SlurmError as error:
         return console.print(f"what waits in SLURM's queue will end when it begins ({error})", soft_wrap=True)
     console.print(f"{len(waiting)} of them waited in SLURM's queue and have left it", highlight=False)
+
+
+def _leave_cluster(workspace: Workspace, study: str, names: Sequence[str] | None, delete: bool) -> None:
+    """Runs under way on Kubernetes end by the request; those suspended stay there until their JobSets are deleted."""
+    from launch import kubernetes
+
+    namespace = kubernetes.namespace_of(study, workspace)
+    if namespace is None:
+        if delete:
+            raise ValueError(f"--kubernetes.delete: no JobSets were ever written for study {study!r} in this --root")
+        return
+    if delete:
+        kubernetes.cancel(study, names, namespace)
+        return console.print("their JobSets are deleted; pods have their grace to write a checkpoint", highlight=False)
+    command = shlex.join(["kubectl", "--namespace", namespace, *kubernetes.deletion(study, names)])
+    text = f"what is on Kubernetes stays there until you delete it (or cancel with --kubernetes.delete):\n{command}"
+    console.print(text, highlight=False, soft_wrap=True, markup=False)
 
 
 def retry(arguments: list[str]) -> None:

@@ -70,10 +70,11 @@ def submit(plan: PlanFile, run_ids: Sequence[str], workspace: Workspace, options
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(as_yaml(jobsets(plan, run_ids, options, active)), encoding="utf-8")
     if options.apply and run_ids:
-        cancel(plan.name, [name for name in run_ids if states.get(name) in ("ended", "failed")], options)
+        gone = [name for name in run_ids if states.get(name) in ("ended", "failed")]
+        cancel(plan.name, gone, options.namespace)
         for name in run_ids:
             RunDirectory(workspace.runs / name).cancel.unlink(missing_ok=True)
-        _kubectl(options, "apply", "-f", str(path))
+        _kubectl(options.namespace, "apply", "-f", str(path))
         new = [name for name in run_ids if states.get(name) not in ("running", "waiting")]
         note(workspace, plan.name, "kubernetes", {name: jobset_name(plan.name, name) for name in new})
     return path
@@ -81,14 +82,29 @@ def submit(plan: PlanFile, run_ids: Sequence[str], workspace: Workspace, options
 
 def poll(study: str, options: KubernetesOptions) -> dict[str, str]:
     """Of each run that has a JobSet: waiting (suspended), running, ended or failed. Records say what became of it."""
-    found = _kubectl(options, "get", JOBSETS, "-l", f"{STUDY_LABEL}={study_label(study)}", "-o", "json")
+    found = _kubectl(options.namespace, "get", JOBSETS, "-l", f"{STUDY_LABEL}={study_label(study)}", "-o", "json")
     return {item["metadata"]["labels"][RUN_LABEL]: _state(item) for item in json.loads(found)["items"]}
 
 
-def cancel(study: str, run_ids: Sequence[str], options: KubernetesOptions) -> None:
-    """Delete the JobSets of the runs; their pods have their grace to write a checkpoint."""
-    if run_ids:
-        _kubectl(options, "delete", JOBSETS, "--ignore-not-found", *(jobset_name(study, name) for name in run_ids))
+def cancel(study: str, run_ids: Sequence[str] | None, namespace: str) -> None:
+    """Delete the JobSets of the runs, or all of a study's; their pods have their grace to write a checkpoint."""
+    if run_ids is None or run_ids:
+        _kubectl(namespace, *deletion(study, run_ids))
+
+
+def deletion(study: str, run_ids: Sequence[str] | None) -> list[str]:
+    """What kubectl is told to delete JobSets: those of some runs, or, with None, all of a study's."""
+    which = ["-l", f"{STUDY_LABEL}={study_label(study)}"]
+    if run_ids is not None:
+        which = [jobset_name(study, name) for name in run_ids]
+    return ["delete", JOBSETS, "--ignore-not-found", *which]
+
+
+def namespace_of(study: str, workspace: Workspace) -> str | None:
+    """Where the JobSets of a study were written for; None where none ever were."""
+    path = workspace.studies / study / "kubernetes" / "jobsets.yaml"
+    manifests = yaml.safe_load_all(path.read_text(encoding="utf-8")) if path.exists() else ()
+    return next((manifest["metadata"]["namespace"] for manifest in manifests), None)
 
 
 def jobsets(
@@ -218,8 +234,8 @@ def _state(item: Mapping[str, Any]) -> str:
             return "waiting" if item["spec"].get("suspend") else "running"
 
 
-def _kubectl(options: KubernetesOptions, *arguments: str) -> str:
-    command = ["kubectl", "--namespace", options.namespace, *arguments]
+def _kubectl(namespace: str, *arguments: str) -> str:
+    command = ["kubectl", "--namespace", namespace, *arguments]
     try:
         done = subprocess.run(command, capture_output=True, text=True)
     except FileNotFoundError:

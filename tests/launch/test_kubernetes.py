@@ -10,11 +10,13 @@ from pathlib import Path
 import pytest
 import yaml
 
+from launch.cancel_commands import cancel as cancel_study
 from launch.kubernetes import as_yaml, cancel, jobset_name, jobsets, poll, submit
 from launch.kubernetes_options import KubernetesOptions
-from scaling.config import Placement
-from scaling.plan_file import PlanFile
+from scaling.config import Placement, run_id
+from scaling.plan_file import PlanFile, plan_path, read_plan
 from scaling.workspace import Workspace
+from tests.launch import made
 
 FIRST, SECOND, THIRD = RUNS = [name * 8 for name in ("0a", "1e", "22")]
 PLAN = PlanFile(
@@ -246,10 +248,32 @@ def test_states_are_read_from_the_cluster(kubectl):
 
 
 def test_cancel_deletes_the_jobsets_of_the_runs(kubectl):
-    cancel("tiny_study", [], GPU)
-    cancel("tiny_study", ["0a" * 8], GPU)
-    assert [line[0] for line in told(kubectl)] == ["delete"]
+    cancel("tiny_study", [], "default")
+    cancel("tiny_study", ["0a" * 8], "default")
+    cancel("tiny_study", None, "default")
+    assert [line[:2] for line in told(kubectl)] == [["delete", "jobsets.jobset.x-k8s.io"]] * 2
     assert told(kubectl)[0][-1] == jobset_name("tiny_study", "0a" * 8)
+    assert told(kubectl)[1][-2:] == ["-l", "scaling-lab/study=tiny-study"]
+
+
+def test_cancelling_a_study_says_what_deletes_its_jobsets_or_does_it(tmp_path, kubectl, capsys):
+    study, workspace = made.launched(tmp_path)
+    names = [run_id(run) for run in study.runs]
+    with pytest.raises(ValueError, match=r"--kubernetes.delete: no JobSets were ever written for study 'tiny'"):
+        cancel_study(["tiny", "--root", str(tmp_path), "--kubernetes.delete"])
+    submit(read_plan(plan_path(workspace, "tiny")), names, workspace, replace(GPU, namespace="lab"))
+    capsys.readouterr()
+    cancel_study(["tiny", "--root", str(tmp_path)])
+    cancel_study(["tiny", names[1], names[2], "--root", str(tmp_path)])
+    said = capsys.readouterr().out
+    for number, name in enumerate(names):
+        said = said.replace(name, f"RUN{number}")
+    assert said == (GOLDEN / "cancel.txt").read_text()
+    assert not (kubectl / "told.jsonl").exists()
+    cancel_study(["tiny", "--root", str(tmp_path), "--kubernetes.delete"])
+    assert "their JobSets are deleted" in capsys.readouterr().out
+    command = "delete jobsets.jobset.x-k8s.io --ignore-not-found -l scaling-lab/study=tiny"
+    assert told(kubectl) == [command.split()]
 
 
 def test_what_kubectl_says_is_passed_on(kubectl, monkeypatch):
