@@ -121,8 +121,10 @@ class Bucket:
 
 def bucket_of(url: str) -> Bucket:
     """The folder at a URL. Raises ValueError for a store that leases cannot be kept on, or whose client is not here."""
-    import fsspec
-
+    try:
+        import fsspec
+    except ImportError:
+        raise ValueError("--store needs fsspec: pip install 'scaling-lab[data]'") from None
     if "://" not in url:
         raise ValueError(f"--store {url!r}: give a URL, such as s3://bucket/folder, gs://bucket/folder or file:///disk")
     if url.partition("://")[0] not in EXCLUSIVE:

@@ -2,26 +2,15 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, get_type_hints
+from typing import Any
 
-from scaling.config import DataConfig, RunConfig, lengths
+from scaling.config import DataConfig, RunConfig
 from scaling.config.fields import frozen, strict
-from scaling.counts import params, train_flops
 from scaling.sizes import Ladder
 from scaling.sizes import models as ladder_models
-from scaling.sweeps import algebra, budgets, halving, search
+from scaling.sweeps import algebra, budgets, formulas, halving, search
 from scaling.sweeps.nodes import FileError, Node
-from scaling.sweeps.rows import Row, Sweep, field_of, sweep_of
-
-ROUNDED = ("tokens", "schedule.warmup_tokens")  # derived, they are rounded to whole steps
-
-# What `where` can ask of a run beside its fields.
-MEASURES: dict[str, Callable[[RunConfig], float]] = {
-    "params": lambda run: params(run.model, run.objective).total,
-    "tokens_per_param": lambda run: run.tokens / params(run.model, run.objective).total,
-    "flops": lambda run: train_flops(run.model, run.tokens, run.objective).exact,
-    "steps": lambda run: run.steps,
-}
+from scaling.sweeps.rows import Sweep, sweep_of
 
 
 @dataclass(frozen=True)
@@ -75,91 +64,19 @@ def _product(sweep: Sweep, given: Node, known: Known) -> Sweep:
     return _dropped_once(sweep, algebra.product(*(follow(sweep, steps, known) for steps in given.items())))
 
 
-@strict
-@frozen
-class Condition:
-    """On a field of the run or on one of MEASURES; all that is given must hold."""
-
-    field: str
-    at_least: float | None = None
-    at_most: float | None = None
-    one_of: tuple[float | str | bool, ...] | None = None
-    reason: str | None = None
-
-    def __str__(self) -> str:
-        said = [
-            *([f"at least {self.at_least:g}"] if self.at_least is not None else []),
-            *([f"at most {self.at_most:g}"] if self.at_most is not None else []),
-            *([f"one of {', '.join(map(str, self.one_of))}"] if self.one_of is not None else []),
-        ]
-        return " and ".join(said)
-
-    def holds(self, value: Any) -> bool:
-        low, high = (value if bound is None else bound for bound in (self.at_least, self.at_most))
-        return (low is high or low <= value <= high) and (self.one_of is None or value in self.one_of)
-
-
 def _where(sweep: Sweep, given: Node, known: Known) -> Sweep:
-    condition = given.read(Condition)
-    field = condition.field
-    if not str(condition):
-        given.fail("give at_least, at_most or one_of")
-    if field not in MEASURES:
-        kind = _kind_of(given["field"], known.base, field, extra=MEASURES)
-        if condition.one_of is None and kind not in (int, float, int | None, float | None):
-            given["field"].fail(f"{field} is no number; give one_of")
-
-    def keep(run: RunConfig) -> bool:
-        value = MEASURES[field](run) if field in MEASURES else _read(run, field)
-        return value is None or condition.holds(value)
-
-    return algebra.where(sweep, keep, condition.reason or f"{field} is not {condition}")
+    keep, reason = formulas.condition(given, known.base)
+    return algebra.where(sweep, keep, reason)
 
 
 def _valid(sweep: Sweep, given: Node, known: Known) -> Sweep:
     return algebra.valid(sweep) if given.read(bool) else sweep
 
 
-@strict
-@frozen
-class PowerLaw:
-    """times * (of / at) ** power; with `of` alone, a copy."""
-
-    of: str  # a field, or params: all parameters of the row's model
-    times: float | str = 1.0  # a number, or the field that holds it
-    power: float = 1.0
-    at: float = 1.0
-
-
 def _derive(sweep: Sweep, given: Node, known: Known) -> Sweep:
     for path, form in given.table().items():
-        kind = _kind_of(form, known.base, path)
-        sweep = algebra.derive(sweep, path, _computed(form, known, path, kind))
+        sweep = algebra.derive(sweep, path, formulas.computed(form, known.base, path))
     return sweep
-
-
-def _computed(form: Node, known: Known, path: str, kind: Any) -> Callable[[Row], Any]:
-    law = form.read(PowerLaw)
-    if law.of != "params":
-        _kind_of(form["of"], known.base, law.of, extra=("params",))
-    if isinstance(law.times, str):
-        _kind_of(form["times"], known.base, law.times)
-    if law.at <= 0:
-        form["at"].fail(f"{law.at:g} is not above 0")
-
-    def value(row: Row) -> Any:
-        found = params(row["model"], row["objective"]).total if law.of == "params" else row[law.of]
-        if law == PowerLaw(of=law.of) and law.of != "params":
-            return found
-        if isinstance(found, bool) or not isinstance(found, int | float) or found <= 0:
-            form["of"].fail(f"{law.of} is {found!r} in row {row}; a power law needs a number above 0")
-        times = row[law.times] if isinstance(law.times, str) else law.times
-        computed = times * (found / law.at) ** law.power
-        if path in ROUNDED:
-            return budgets.round_tokens(computed, row["batch"] * lengths(row["model"], row["objective"]).text)
-        return round(computed) if kind is int else computed
-
-    return value
 
 
 @strict
@@ -247,7 +164,7 @@ def _arm(sweep: Sweep, given: Node, known: Known) -> Sweep:
         return algebra.arm(sweep, given.value)
     of = given.table(("of",), required=("of",))["of"]
     path = of.read(str)
-    _kind_of(of, known.base, path)
+    formulas.kind_of(of, known.base, path)
     return algebra.arm(sweep, lambda row: f"{path.split('.')[-1]} {row[path]}")
 
 
@@ -263,7 +180,7 @@ def _searched(given: Node, known: Known) -> tuple[dict[str, search.Range], int, 
     asked = given.table(("ranges", "count", "seed"), required=("ranges", "count"))
     ranges = {}
     for path, entry in asked["ranges"].table().items():
-        kind = _kind_of(entry, known.base, path)
+        kind = formulas.kind_of(entry, known.base, path)
         found = entry.read(search.Range)
         ranges[path] = replace(found, whole=found.whole or kind is int)
     return ranges, asked["count"].read(int), asked["seed"].read(int) if "seed" in asked else 0
@@ -291,29 +208,9 @@ def _successive_halving(sweep: Sweep, given: Node, known: Known) -> Sweep:
 def _axes(given: Node, known: Known) -> dict[str, list[Any]]:
     axes = {}
     for path, values in given.table().items():
-        kind = _kind_of(values, known.base, path)
+        kind = formulas.kind_of(values, known.base, path)
         axes[path] = [value.read(kind) for value in values.items()]
     return axes
-
-
-def _kind_of(node: Node, base: RunConfig, path: str, extra: Any = ()) -> Any:
-    """The type of a run's field by its dotted path; fails at `node` for one that there is not."""
-    config: Any = base
-    *parts, last = path.split(".")
-    try:
-        for part in parts:
-            config = field_of(config, part)
-        field_of(config, last)
-    except ValueError as error:
-        node.fail(f"{path!r}: {error}" + (f"; or one of {', '.join(extra)}" if extra else ""))
-    return get_type_hints(type(config), include_extras=True)[last]
-
-
-def _read(run: RunConfig, path: str) -> Any:
-    value: Any = run
-    for part in path.split("."):
-        value = getattr(value, part)
-    return value
 
 
 def _dropped_once(before: Sweep, made: Sweep) -> Sweep:
