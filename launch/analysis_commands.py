@@ -1,69 +1,25 @@
 """Fit and report what has been trained, here or elsewhere; the catalogue of laws; the published data sets."""
 
 import json
-import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 from rich.console import Console
 
-from launch import studies
-from scaling.workspace import Workspace
-
-if TYPE_CHECKING:
-    from analysis.comparison import Comparison
-    from analysis.law import Law
-    from analysis.tables.table import Manifest
+from launch.analysing import (
+    FitOptions,
+    analyse_source,
+    catalogue,
+    compare_study,
+    compares_arms,
+    find_law,
+    fit_table,
+    is_surface,
+    source_of,
+)
 
 console = Console()
-
-Pairs = Annotated[tuple[str, ...], tyro.conf.UseAppendAction]
-
-
-@dataclass(frozen=True, kw_only=True)
-class FitOptions:
-    root: Path = Path()
-    """Folder that holds runs/, studies/ and reports/."""
-    law: str = "chinchilla"
-    """What is fitted; `scaling laws` lists them."""
-    column: Pairs = ()
-    """A column that the table calls otherwise, as OURS=THEIRS, such as params=n_params; may be repeated."""
-    where: Pairs = ()
-    """Only rows with this value, as COLUMN=VALUE, such as corpus=web; may be repeated."""
-    drop_incomplete: bool = False
-    """Leave out rows with missing or infinite cells, and list them; otherwise they are an error."""
-    trust_flops: bool = False
-    """Accept FLOPs that are further than a factor 3 from 6 N D."""
-    forecast_flops: float | None = None
-    """Budget to speak about; default: the study's, or ten times the largest run."""
-    bootstrap_seed: int = 0
-    """Of the resampling behind the intervals."""
-    json: bool = False
-    """Print one JSON object, at full precision."""
-
-    @property
-    def workspace(self) -> Workspace:
-        return Workspace(root=self.root)
-
-    def table(self, source: Path) -> Any:
-        """The rows that are asked for, columns renamed."""
-        import pyarrow.compute as pc
-
-        from analysis.tables.read import frame, missing_column
-
-        table = frame(source, dict(_pair("--column", text) for text in self.column))
-        for name, value in (_pair("--where", text) for text in self.where):
-            if name not in table.column_names:
-                raise ValueError(f"--where {name}={value}: {missing_column(name, table.column_names)}")
-            values = table[name]
-            kept = table.filter(pc.equal(pc.cast(values, "string"), value))
-            if not kept.num_rows:
-                some = ", ".join(str(item) for item in pc.unique(values).to_pylist()[:8])
-                raise ValueError(f"--where {name}={value}: no such row; {name} holds {some}")
-            table = kept
-        return table
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +47,7 @@ def fit(arguments: list[str]) -> None:
         return _fit_arms(str(source), options)
     law = find_law(options.law)
     if not is_surface(law):
-        found = _fit_table(source, law, options)
+        found = fit_table(source, law, options)
         return print(found.to_json() if options.json else found.summary())
     from analysis.report.summary import summarise
 
@@ -134,61 +90,6 @@ def published(arguments: list[str]) -> None:
     console.print(suite.text(checks), markup=False, highlight=False, soft_wrap=True)
 
 
-def catalogue() -> dict[str, "Law"]:
-    """Every law that needs no settings, by name."""
-    from analysis import laws as package
-    from analysis.law import Law
-
-    return {name: getattr(package, name) for name in package.__all__ if isinstance(getattr(package, name), Law)}
-
-
-def find_law(name: str) -> "Law":
-    """A law of the catalogue; ValueError names those that look like it."""
-    import difflib
-
-    known = catalogue()
-    if name not in known:
-        near = difflib.get_close_matches(name, known, 3)
-        meant = f"; did you mean {' or '.join(near)}?" if near else ";"
-        raise ValueError(f"no law {name!r}{meant} `scaling laws` lists all {len(known)}")
-    return known[name]
-
-
-def is_surface(law: "Law") -> bool:
-    """Whether a law has a frontier: the loss over size and tokens."""
-    return set(law.columns) == {"params", "tokens"} and law.target == "loss"
-
-
-def analyse_source(
-    source: str | Path,
-    options: FitOptions,
-    *,
-    forecast_flops: float | None = None,
-    thorough: bool = False,
-    forms: tuple[str, ...] = (),
-) -> tuple[Any, Any]:
-    """Fit a study's records, or a table's runs; returns the analysis and the manifest."""
-    from analysis.analyse import analyse
-    from analysis.tables.table import Manifest, canonical, read_table
-
-    if isinstance(source, Path):
-        table, what = canonical(options.table(source), str(source)), Manifest(name=source.stem)
-    else:
-        table, what = read_table(options.workspace.runs), manifest_of(source, options)
-        if what.arms:
-            raise ValueError(
-                f"study {source!r} compares arms ({', '.join(what.arms)}), and one law over all of them means nothing; "
-                f"take one from its report: {options.workspace.reports / source}/table.csv --where arm=NAME"
-            )
-    found = analyse(
-        table, law=find_law(options.law), forecast_flops=forecast_flops or options.forecast_flops,
-        manifest=what,
-        seed=options.bootstrap_seed, drop_incomplete=options.drop_incomplete, trust_flops=options.trust_flops,
-        thorough=thorough, forms=[find_law(name) for name in forms] or None,
-    )  # fmt: skip
-    return found, what
-
-
 def write_report_of(
     source: str | Path, options: FitOptions, out: Path | None = None, forms: tuple[str, ...] = ()
 ) -> None:
@@ -201,7 +102,7 @@ def write_report_of(
 
     law = find_law(options.law)
     if not is_surface(law):
-        found, name = _fit_table(source, law, options), Path(source).stem
+        found, name = fit_table(source, law, options), Path(source).stem
         page = write_fit_report(name, found, out or options.workspace.reports / f"{name}-{options.law}")
         said = found.summary()
     else:
@@ -210,42 +111,6 @@ def write_report_of(
         said = summarise(analysis)
     console.print(said, markup=False, highlight=False, soft_wrap=True)
     console.print(f"\nreport: {page}", soft_wrap=True, highlight=False)
-
-
-def manifest_of(study: str, options: FitOptions) -> "Manifest":
-    """What a launched study set out to do; ValueError where it was not launched here."""
-    from analysis.tables.table import read_manifest
-
-    path = options.workspace.studies / f"{study}.json"
-    if not path.exists():
-        where = options.workspace.root.absolute()
-        raise ValueError(f"study {study!r} has not been launched in {where}: scaling launch {study}")
-    return read_manifest(path)
-
-
-def compares_arms(source: str | Path, options: FitOptions) -> bool:
-    """Whether this is a study whose runs are compared as arms."""
-    if isinstance(source, Path) or not manifest_of(source, options).arms:
-        return False
-    if options.law != FitOptions().law:
-        raise ValueError(
-            f"--law {options.law}: study {source!r} compares arms by power laws of their own; for another law, "
-            f"scaling arms {options.workspace.reports / source}/table.csv --by arm --law {options.law}"
-        )
-    return True
-
-
-def compare_study(study: str, options: FitOptions) -> tuple["Comparison", "Manifest"]:
-    """The arms of a launched study side by side, and its manifest."""
-    from analysis.comparison import compare_arms
-    from analysis.tables.table import read_table
-
-    what = manifest_of(study, options)
-    found = compare_arms(
-        read_table(options.workspace.runs), what, seed=options.bootstrap_seed,
-        drop_incomplete=options.drop_incomplete, trust_flops=options.trust_flops,
-    )  # fmt: skip
-    return found, what
 
 
 def _fit_arms(study: str, options: FitOptions) -> None:
@@ -265,51 +130,3 @@ def _report_arms(study: str, options: FitOptions, out: Path | None) -> None:
     page = write_comparison(what, found, out or options.workspace.reports / study)
     console.print(summarise_comparison(found), markup=False, highlight=False, soft_wrap=True)
     console.print(f"\nreport: {page}", soft_wrap=True, highlight=False)
-
-
-def _fit_table(source: str | Path, law: "Law", options: FitOptions) -> Any:
-    """A law of other columns than size and tokens, fitted to a table."""
-    import numpy as np
-    import pyarrow as pa
-
-    from analysis.fit import fit as fit_law
-    from analysis.tables.read import numbers
-
-    if not isinstance(source, Path):
-        raise ValueError(f"--law {options.law} needs a table with columns {', '.join((*law.columns, law.target))}")
-    table = options.table(source)
-    if options.drop_incomplete:
-        needed = [numbers(table, name).reshape(table.num_rows, -1) for name in (*law.columns, law.target)]
-        whole = np.isfinite(np.concatenate(needed, axis=1)).all(1)
-        if not whole.all():
-            print(f"{(~whole).sum()} of {len(whole)} rows are incomplete and left out", file=sys.stderr)
-        table = table.filter(pa.array(whole))
-    return fit_law(law, table)
-
-
-def _pair(option: str, text: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    if not equals or not name or not value:
-        raise ValueError(f"{option} {text}: write NAME=VALUE")
-    return name, value
-
-
-def source_of(command: str, options: type, arguments: list[str]) -> tuple[str | Path, Any]:
-    """A study's name or a table's path, and the options."""
-    first = arguments[0] if arguments else ""
-    is_table = Path(first).exists() or _looks_like_a_path(first)
-    if first and not first.startswith("-") and is_table and not first.endswith(studies.TOML):
-        if not Path(first).exists():
-            raise ValueError(f"{first}: no such file or folder; studies are {', '.join(studies.names())}")
-        return Path(first), tyro.cli(options, args=arguments[1:], prog=f"scaling {command} TABLE")
-    if not first or first.startswith("-"):
-        raise ValueError(
-            f"which study or table? A study is one of: {', '.join(studies.names())}; "
-            "a table is a .csv, .parquet or .jsonl file, or a folder of runs. Then --help shows the options"
-        )
-    parsed, study = studies.parse(first, options, arguments[1:], prog=f"scaling {command}")
-    return study.name, parsed
-
-
-def _looks_like_a_path(text: str) -> bool:
-    return "/" in text or "." in text

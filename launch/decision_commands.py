@@ -10,7 +10,7 @@ import numpy as np
 import tyro
 from rich.console import Console
 
-from launch.analysis_commands import FitOptions, analyse_source, find_law, source_of
+from launch.analysing import FitOptions, analyse_source, find_law, source_of
 
 console = Console()
 

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from launch.analysis_commands import FitOptions, write_report_of
+from launch.analysing import FitOptions
+from launch.analysis_commands import write_report_of
 from launch.kubernetes_options import KubernetesOptions
 from launch.options import WhereOptions, console, study_of
 from launch.placement_options import PlacementOptions

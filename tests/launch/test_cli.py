@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from launch import data_command, state_commands, studies
-from launch.analysis_commands import FitOptions, fit, report
+from launch.analysing import FitOptions
+from launch.analysis_commands import fit, report
 from launch.decision_commands import optimum
 from launch.launch_command import LaunchOptions, launch
 from launch.plan_command import PlanOptions, plan

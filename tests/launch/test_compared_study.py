@@ -6,7 +6,8 @@ from dataclasses import replace
 import pytest
 
 from launch import analysis_commands as commands
-from launch.analysis_commands import FitOptions, analyse_source, write_report_of
+from launch.analysing import FitOptions, analyse_source
+from launch.analysis_commands import write_report_of
 from scaling.config import NgramConfig, RecurrentConfig, Source, run_id
 from scaling.counts import params, train_flops
 from scaling.plan import Cell, Study, manifest

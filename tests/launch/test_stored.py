@@ -82,7 +82,7 @@ def wait_until(seen, process, seconds=120):
 @pytest.mark.parametrize("blow", [signal.SIGKILL, signal.SIGSTOP])
 def test_what_one_machine_no_longer_does_another_takes_over_and_ends_alike(corpus, tmp_path, blow):
     run = run_of(corpus)
-    long = replace(run, tokens=3000 * run.batch_tokens, data=replace(run.data, max_epochs=1e6))
+    long = replace(run, tokens=1500 * run.batch_tokens, data=replace(run.data, max_epochs=1e6))
     study, store, plan = stored(corpus, tmp_path, long, checkpoint_seconds=1.0)
     name = run_id(study.runs[-1])
     there = of_run(store, name)
