@@ -189,13 +189,15 @@ def _pod(plan: PlanFile, name: str, run_id: str, options: KubernetesOptions) -> 
         "nodeSelector": options.node_selector,
         "tolerations": options.parsed_tolerations,
     }
-    volumes = {"lab": (MOUNT, {"persistentVolumeClaim": {"claimName": options.claim}})}
+    lab = {"emptyDir": {}} if options.store else {"persistentVolumeClaim": {"claimName": options.claim}}
+    volumes = {"lab": (MOUNT, lab)}
     if options.accelerator == "gpu":  # NCCL speaks through it; a container has 64 MB of it otherwise
         volumes["shm"] = ("/dev/shm", {"emptyDir": {"medium": "Memory"}})
+    there, store = (options.store, ["--store", options.store]) if options.store else (MOUNT, [])
     container = {
         "name": JOB,
         "image": options.image,
-        "command": ["scaling", "run", f"{MOUNT}/studies/{plan.name}.json", run_id, "--root", MOUNT],
+        "command": ["scaling", "run", f"{there}/studies/{plan.name}.json", run_id, "--root", MOUNT, *store],
         "env": _environment(name, options),
         "resources": options.resources,
         "volumeMounts": [{"name": volume, "mountPath": path} for volume, (path, _) in volumes.items()],

@@ -50,6 +50,7 @@ class KubernetesOptions:
         _option("at-once", "Runs under way at the same time, at most; the others are created suspended. None: all"),
     ] = None
     apply: Annotated[bool, _option("apply", "Hand the manifests to kubectl, not only write them")] = False
+    store: tyro.conf.Suppress[str] = ""  # URL of the object store that is the lab, given by --store
 
     def __post_init__(self) -> None:
         for name in ("claim", "namespace", "priority_class", "service_account"):
@@ -84,9 +85,13 @@ class KubernetesOptions:
 
     def check_given(self) -> None:
         """Raise ValueError for what has no default that could be right."""
-        for name in ("image", "claim"):
+        for name in ("image",) if self.store else ("image", "claim"):
             if not getattr(self, name):
                 _refuse(name, "", "is needed: pods have neither the code nor the lab without it")
+        if self.store and (self.claim or self.nodes > 1):
+            name = "claim" if self.claim else "nodes"
+            why = "a pod's folder is scratch there, and no other pod sees it"
+            _refuse(name, getattr(self, name), f"does not go with --store {self.store}: {why}")
 
     def devices_of_a_run(self, otherwise: int) -> int:
         """All of its nodes together; of one node without accelerators `otherwise`, which its CPU pretends to be."""

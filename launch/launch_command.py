@@ -23,7 +23,7 @@ from scaling.plan_file import write_plan
 from scaling.provenance import STUDY
 from scaling.workspace import Workspace
 
-STORE_DOCS = "docs/object_stores.md"
+STORE_DOCS = "docs/object_stores.md says what can be done"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +93,7 @@ def train_all(study: Study, options: LaunchOptions) -> tuple[Study, dict[str, st
     from launch.devices import slots
     from launch.local import launch as launch_local
     from launch.progress import Progress
-    from launch.stored import drop_cancels, put_data, put_plan
+    from launch.stored import on_store
 
     workspace = options.workspace
     placement = options.placement.over(study.placement)
@@ -111,9 +111,7 @@ def train_all(study: Study, options: LaunchOptions) -> tuple[Study, dict[str, st
     path, progress = write_plan(study, workspace), Progress(console)
     store = bucket_of(options.store) if options.store else None
     if store is not None:
-        put_data(study.datasets, store, workspace.root, progress.note)
-        progress.note(f"the plan is {put_plan(path, store)}")
-        drop_cancels(store, {run_id(run) for run in study.runs})
+        on_store(study, path, store, workspace, progress.note)
     return study, launch_local(study, workspace, placement, machine, progress, budget, store)
 
 
@@ -124,20 +122,27 @@ def _hand_over(study: Study, options: SweepOptions, again: Callable[[], Study]) 
     waits, all of them; elsewhere the next one by launching again.
     """
     from launch import submit
+    from launch.stored import level, on_store
 
     if options.workers is not None:
         raise ValueError(f"--workers {options.workers} is of this machine; --on {options.on} has options of its own")
     if options.max_hours is not None or options.max_cost is not None:
         raise ValueError(f"--max-hours and --max-cost are watched by a launch here; --on {options.on} begins all runs")
+    cluster, store = getattr(options, options.on), None
     if options.store is not None:
-        raise ValueError(f"--store {options.store}: runs handed to --on {options.on} share --root; see {STORE_DOCS}")
-    cluster = getattr(options, options.on)
+        if options.on != "kubernetes":
+            raise ValueError(f"--store {options.store}: runs handed to --on {options.on} share --root; {STORE_DOCS}")
+        store = bucket_of(options.store)
+        cluster = replace(cluster, store=store.url)
     study = submit.placed(replace(study, placement=options.placement.over(study.placement)), cluster)
     if options.dry_run:
         return submit.print_script(study, options.workspace, cluster)
     while True:
         handed = prepared(study, options.workspace)
-        write_plan(handed, options.workspace)
+        path = write_plan(handed, options.workspace)
+        if store is not None:
+            on_store(handed, path, store, options.workspace, console.print)
+            level(store, options.workspace, {run_id(run) for run in handed.runs}, console.print)
         submit.submit_study(handed, options.workspace, cluster, console)
         cells = len(study.cells)
         if options.on != "ray" or not study.later or len((study := again()).cells) <= cells:

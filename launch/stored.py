@@ -5,11 +5,12 @@ from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from scaling.config import DataConfig
+from scaling.config import DataConfig, run_id
 from scaling.lease import CANCEL
 from scaling.mirror.bucket import Bucket, bucket_of
 from scaling.mirror.mirror import of_run, publish
 from scaling.mirror.runs import done_by, fetch_outcome
+from scaling.plan import Study
 from scaling.record import RunDirectory, read_record
 from scaling.workspace import Workspace
 
@@ -71,6 +72,13 @@ def fetched_plan(url: str, workspace: Workspace) -> Path:
     except FileNotFoundError:
         raise ValueError(f"{url}: there is no such plan; `scaling launch STUDY --store URL` puts it there") from None
     return path
+
+
+def on_store(study: Study, plan: Path, store: Bucket, workspace: Workspace, say: Say) -> None:
+    """Put what a study's runs need on the store, and take requests to stop them back."""
+    put_data(study.datasets, store, workspace.root, say)
+    say(f"the plan is {put_plan(plan, store)}")
+    drop_cancels(store, {run_id(run) for run in study.runs})
 
 
 def put_plan(path: Path, store: Bucket) -> str:

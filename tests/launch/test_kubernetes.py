@@ -43,6 +43,7 @@ CASES = {
     "tpu_slice": replace(
         GPU, accelerator="tpu", nodes=4, devices=4, label="tpu-v5-lite-podslice", topology="4x4", namespace="research"
     ),
+    "gpu_store": replace(GPU, claim="", store="s3://bucket/lab", service_account="writer"),
 }
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -245,6 +246,13 @@ def test_states_are_read_from_the_cluster(kubectl):
     (kubectl / "items.json").write_text(json.dumps({"items": items}))
     assert poll("tiny_study", GPU) == {"a": "running", "b": "waiting", "c": "ended", "d": "failed"}
     assert "scaling-lab/study=tiny-study" in told(kubectl)[0]
+
+
+def test_a_lab_on_an_object_store_needs_no_claim_and_takes_one_pod_a_run():
+    CASES["gpu_store"].check_given()
+    for changes, why in (({"claim": "lab"}, "claim 'lab'"), ({"nodes": 2}, "nodes 2")):
+        with pytest.raises(ValueError, match=f"--kubernetes.{why} does not go with --store s3://bucket/lab"):
+            replace(CASES["gpu_store"], **changes).check_given()
 
 
 def test_cancel_deletes_the_jobsets_of_the_runs(kubectl):
