@@ -1,7 +1,9 @@
 """`scaling pull`: bring records and curves from an object store, so that status, fit and report find them here."""
 
+import json
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, replace
 from itertools import takewhile
 
 import tyro
@@ -13,7 +15,7 @@ from scaling.mirror.bucket import Bucket, bucket_of
 from scaling.mirror.mirror import of_run
 from scaling.mirror.runs import RECORD, fetch_files, fetch_outcome, look, steps_here
 from scaling.plan_file import read_plan
-from scaling.record import RunDirectory
+from scaling.record import RunDirectory, write_atomic
 from scaling.workspace import Workspace
 
 
@@ -58,6 +60,7 @@ def bring(store: Bucket, workspace: Workspace, name: str) -> str:
     for claim in directory.path.glob("lease-*.json"):
         claim.unlink()
     held = holder(there)
-    if held is not None:  # whoever looks on here is to see that somebody trains it
-        there.download(claim_name(held.number), directory.path / claim_name(held.number))
+    if held is not None:  # whoever looks on here is to see that somebody trains it, though not in this folder
+        claim = asdict(replace(held, machine=f"{held.machine}, on {store}"))
+        write_atomic(directory.path / claim_name(held.number), json.dumps(claim))
     return "begun"

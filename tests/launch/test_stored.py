@@ -12,19 +12,20 @@ import pytest
 
 from launch.cancel_commands import cancel
 from launch.pull_command import pull
-from launch.stored import drop_cancels, fetched_plan, put_data, put_plan
+from launch.stored import drop_cancels, fetched_plan, level, put_data, put_plan, tell
 from scaling.attempts import attempts
 from scaling.config import Placement, run_id
 from scaling.data.prepare import prepare
-from scaling.lease import CANCEL, take
+from scaling.lease import CANCEL, holder, take
 from scaling.mirror.bucket import bucket_of
-from scaling.mirror.mirror import of_run
+from scaling.mirror.mirror import of_run, publish
 from scaling.mirror.runs import done_by, look
 from scaling.plan import pin
 from scaling.plan_file import read_plan, write_plan
 from scaling.record import RunDirectory, read_record
 from scaling.workspace import Workspace
 from tests.launch.tiny import run_of, study_of
+from tests.mirror.made import fail, finish, folder_of
 
 
 def stored(corpus, folder, *more, **placement):
@@ -118,6 +119,26 @@ def test_a_store_is_asked_to_stop_runs_and_a_launch_takes_that_back(planned, tmp
     assert all(of_run(store, name).names() == [] for name in names)
 
 
+def test_before_a_launch_store_and_folder_get_what_the_other_has_trained(planned, tmp_path):
+    study, store, _ = planned
+    first, second, third = study.runs[1:4]  # cells; a trunk's record would do as well
+    workspace, elsewhere = Workspace(root=tmp_path / "here"), tmp_path / "elsewhere"
+    for run, root in ((first, elsewhere), (second, workspace.root)):
+        directory = folder_of(run, root)
+        directory.live_curve.touch()
+        finish(directory, run)
+    assert publish(store, RunDirectory(elsewhere / "runs" / run_id(first)))
+    fail(folder_of(third, workspace.root), third)
+    said = []
+    level(store, workspace, [run_id(run) for run in study.runs], said.append)
+    assert said == [f"1 of 4 runs are trained on {store}; 1 trained here are put there"]
+    assert read_record(RunDirectory(workspace.runs / run_id(first)).record).status == "finished"
+    assert done_by(of_run(store, run_id(second))) == "000001"
+    assert done_by(of_run(store, run_id(third))) is None
+    tell(store, RunDirectory(workspace.runs / run_id(third)), said.append)
+    assert b"it broke" in of_run(store, run_id(third)).read("000001/record.json")
+
+
 def test_what_is_pulled_of_a_run_under_way_says_that_it_is_held(planned, tmp_path, capsys):
     study, store, _ = planned
     name = run_id(study.runs[-1])
@@ -128,9 +149,11 @@ def test_what_is_pulled_of_a_run_under_way_says_that_it_is_held(planned, tmp_pat
     assert "1 begun, 3 not begun" in capsys.readouterr().out
     here = tmp_path / "d" / "runs" / name
     assert sorted(path.name for path in here.iterdir()) == ["curve.jsonl", "lease-000001.json"]
+    assert holder(here).pid == os.getpid()
     lease.release()
     pull([store.url, "tiny", "--root", str(tmp_path / "d")])
-    assert "1 begun here, and left alone" not in capsys.readouterr().out
+    assert "1 begun, 3 not begun" in capsys.readouterr().out
+    assert holder(here) is None
     assert [path.name for path in here.iterdir()] == ["curve.jsonl"]
 
 

@@ -2,6 +2,7 @@ import json
 
 import pytest
 
+from analysis.report.sections import never_planned
 from analysis.tables.manifest import read_manifest
 
 RUNS = [{"run_id": "a", "role": "cell", "budget": 1e10}, {"run_id": "b", "role": "cell", "budget": None, "arm": "LSTM"}]
@@ -21,6 +22,15 @@ def test_arms_are_read_in_the_order_of_the_study(tmp_path):
 def test_a_manifest_without_arms_compares_nothing(tmp_path):
     found = read_manifest(written(tmp_path, runs=RUNS[:1]))
     assert found.arms == () and found.runs[0].arm == "" and found.runs[0].budget == 1e10
+
+
+def test_rows_that_were_never_planned_are_counted_by_their_reasons(tmp_path):
+    assert read_manifest(written(tmp_path)).dropped_rows == 0  # of a launch before they were written down
+    found = read_manifest(written(tmp_path, dropped={"rows": 90, "reasons": {"too long": 60, "odd": 30}, "first": []}))
+    assert (found.dropped_rows, found.dropped_reasons) == (90, (("too long", 60), ("odd", 30)))
+    said = never_planned(found)
+    assert "Of the study's sweep 90 rows were never planned" in said and "too long" in said and "60" in said
+    assert never_planned(read_manifest(written(tmp_path))) == ""
 
 
 def test_what_is_no_manifest_is_refused(tmp_path):
