@@ -39,7 +39,14 @@ def worker(tmp_path):
         )
         started.append(process)
         placement = to_dict(replace(QUIET, grace_seconds=grace_seconds))
-        process.stdin.write(json.dumps({"run_id": run_id(run), "keep_tokens": [], "placement": placement}) + "\n")
+        order = {
+            "run_id": run_id(run),
+            "keep_tokens": [],
+            "placement": placement,
+            "patience_seconds": 0.0,
+            "store": None,
+        }
+        process.stdin.write(json.dumps(order) + "\n")
         process.stdin.flush()
         return process
 
