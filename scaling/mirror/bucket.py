@@ -7,6 +7,7 @@ systems have; another store is refused.
 """
 
 import os
+import re
 import shutil
 import threading
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from typing import Any, TypeVar
 EXCLUSIVE = ("file", "gcs", "gs", "local", "memory", "s3", "s3a")  # protocols that can put where nothing is
 AT_ONCE_BYTES = 1 << 26  # a file up to this is put by one call; of a larger one fsspec sends parts
 
+_PART = re.compile(r"\..*\.\d+\.\d+\.part")  # a file of a folder's that is being written
 _memory = threading.Lock()  # fsspec's memory looks, then writes
 _T = TypeVar("_T")
 
@@ -43,7 +45,8 @@ class Bucket:
     def names(self) -> list[str]:
         """Of its files and folders."""
         try:
-            return [path.rstrip("/").rpartition("/")[2] for path in self._ask(self._files.ls, detail=False)]
+            found = (path.rstrip("/").rpartition("/")[2] for path in self._ask(self._files.ls, detail=False))
+            return [name for name in found if not _PART.fullmatch(name)]
         except (FileNotFoundError, NotADirectoryError):
             return []
 
@@ -54,7 +57,8 @@ class Bucket:
         except FileNotFoundError:
             return {}
         start = len(self._path.rstrip("/")) + 1
-        return {path[start:]: known["size"] for path, known in found.items() if len(path) > start}
+        sizes = {path[start:]: known["size"] for path, known in found.items() if len(path) > start}
+        return {name: size for name, size in sizes.items() if not _PART.fullmatch(name.rpartition("/")[2])}
 
     def read(self, name: str) -> bytes:
         """b"" for a file that is not there."""
@@ -162,4 +166,4 @@ def _replaced(path: Path, write: Callable[[Path], object]) -> None:
 
 
 def _beside(path: Path) -> Path:
-    return path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
+    return path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.part")

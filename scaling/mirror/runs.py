@@ -14,7 +14,7 @@ when its seal is there, which is put last, and every file that the seal lists.
 import json
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -90,7 +90,11 @@ def fetch_outcome(run: Bucket, directory: RunDirectory) -> bool:
 
 def fetch_files(run: Bucket, directory: RunDirectory, holder: str) -> None:
     """All that a holder wrote beside checkpoints, and what only holders before it wrote: tracking, profiles."""
-    stored = look(run)
+    _again(lambda: _fetch_files(look(run), directory, holder))
+
+
+def _fetch_files(stored: Stored, directory: RunDirectory, holder: str) -> None:
+    run = stored.run
     chosen = {name: before for before in stored.holders if before <= holder for name in stored.files(before)}
     of_holder = set(stored.files(holder))
     names = [
@@ -108,10 +112,15 @@ def fetch_files(run: Bucket, directory: RunDirectory, holder: str) -> None:
 
 def fetch_state(run: Bucket, directory: RunDirectory) -> None:
     """Bring here what the last holder left, to go on from it; what is here and further stays."""
+    _again(lambda: _fetch_state(look(run), directory))
+
+
+def _again(fetch: Callable[[], None]) -> None:
+    """Look anew where a file was removed between looking and fetching: an old checkpoint, a curve in its live form."""
     for left in reversed(range(LOOKS)):
         try:
-            return _fetch_state(look(run), directory)
-        except FileNotFoundError:  # a holder that was thought gone has removed an old checkpoint
+            return fetch()
+        except FileNotFoundError:
             if not left:
                 raise
 

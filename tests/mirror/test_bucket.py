@@ -1,5 +1,6 @@
 """Files at a URL: whole or not there, and put where nothing is by one alone."""
 
+import shutil
 import threading
 
 import pytest
@@ -28,6 +29,15 @@ def test_files_are_put_listed_read_and_removed(store, tmp_path):
     with pytest.raises(FileNotFoundError):
         store.download("no", tmp_path / "no")
     assert not (tmp_path / "no").exists()
+
+
+def test_a_file_that_is_being_written_to_a_folder_is_not_seen(tmp_path, monkeypatch):
+    store, seen = bucket_of(f"file://{tmp_path}/store"), []
+    (tmp_path / "a").write_bytes(b"1")
+    copy = shutil.copyfile
+    monkeypatch.setattr(shutil, "copyfile", lambda *paths: (copy(*paths), seen.append((store.names(), store.sizes()))))
+    store.upload(tmp_path / "a", "a")
+    assert seen == [([], {})] and store.names() == ["a"]
 
 
 def test_what_is_created_is_there_once(store):
