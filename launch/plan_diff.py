@@ -162,7 +162,8 @@ def _values(configs: Iterable[dict[str, Any]]) -> dict[str, dict[Any, None]]:
             if isinstance(value, dict):
                 visit(value, f"{above}{name}.")
             else:
-                found.setdefault(above + name, {})[value] = None
+                listed = json.dumps(value) if isinstance(value, list) else value  # a list is no key
+                found.setdefault(above + name, {})[listed] = None
 
     for config in configs:
         visit({name: value for name, value in config.items() if name != "trunk"}, "")
