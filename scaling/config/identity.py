@@ -50,9 +50,9 @@ def hashed_payload(config: Any) -> dict[str, Any]:
 
 
 def _plain(value: Any, of: Callable[[Any], dict[str, Any]]) -> Any:
-    """A field's value, with `of` each config in it."""
+    """A field's value as JSON gives it back, with `of` each config in it."""
     if isinstance(value, tuple):
-        return tuple(_plain(element, of) for element in value)
+        return [_plain(element, of) for element in value]
     return of(value) if is_dataclass(value) else value
 
 
