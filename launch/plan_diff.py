@@ -162,7 +162,7 @@ def _values(configs: Iterable[dict[str, Any]]) -> dict[str, dict[Any, None]]:
             if isinstance(value, dict):
                 visit(value, f"{above}{name}.")
             else:
-                found.setdefault(above + name, {})[value] = None
+                found.setdefault(above + name, {})[str(value) if isinstance(value, list) else value] = None
 
     for config in configs:
         visit({name: value for name, value in config.items() if name != "trunk"}, "")

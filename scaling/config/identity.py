@@ -57,7 +57,7 @@ def hashed_payload(config: Any) -> dict[str, Any]:
 def _plain(value: Any, of: Callable[[Any], dict[str, Any]]) -> Any:
     """A field's value, with `of` each config in it."""
     if isinstance(value, tuple):
-        return tuple(_plain(element, of) for element in value)
+        return [_plain(element, of) for element in value]  # as it comes back from a file
     return of(value) if is_dataclass(value) else value
 
 
