@@ -49,13 +49,15 @@ def plan_path(workspace: Workspace, study: str) -> Path:
 
 
 def write_plan(study: Study, workspace: Workspace) -> Path:
-    """Write a study whose data are prepared; returns the file."""
+    """Write a study whose data are prepared; returns the file, which is left alone where it says that already."""
     workspace.studies.mkdir(parents=True, exist_ok=True)
     plan = manifest(study)
     runs = ",\n".join(json.dumps(run) for run in plan.pop("runs"))
     head = json.dumps(plan, indent=1).removesuffix("\n}")
     path = plan_path(workspace, study.name)
-    write_atomic(path, f'{head},\n "runs": [\n{runs}\n]}}\n')
+    text = f'{head},\n "runs": [\n{runs}\n]}}\n'
+    if not path.exists() or path.read_bytes() != text.encode():
+        write_atomic(path, text)
     return path
 
 
