@@ -4,8 +4,10 @@ import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Literal
 
+from launch import studies
 from launch.analysis_commands import FitOptions, write_report_of
 from launch.kubernetes_options import KubernetesOptions
 from launch.options import WhereOptions, console, study_of
@@ -13,11 +15,13 @@ from launch.placement_options import PlacementOptions
 from launch.plan_command import PlanOptions, print_plan_of
 from launch.ray_options import RayOptions
 from launch.slurm_options import SlurmOptions
+from scaling.config import run_id
 from scaling.hardware import HARDWARE
 from scaling.parallel.layout import layout_of
 from scaling.plan import Study, pin
-from scaling.plan_file import write_plan
+from scaling.plan_file import plan_path, write_plan
 from scaling.provenance import STUDY
+from scaling.record import RECORD
 from scaling.workspace import Workspace
 
 
@@ -30,6 +34,10 @@ class LaunchOptions(WhereOptions):
     """Begin no run that would take the study beyond so many device hours, those already spent included."""
     max_cost: float | None = None
     """The same in dollars, at the list price of this machine's devices."""
+    stop_bad: float | None = None
+    """Stop a run that will end worse than one that has ended, of those that differ in the optimizer's settings alone.
+
+    The value is the confidence, such as 0.99."""
     dry_run: bool = False
     """Print the plan and stop."""
 
@@ -50,12 +58,31 @@ def launch(arguments: list[str]) -> None:
         return _hand_over(study, options)
     if options.dry_run:
         return dry_run(study, options)
-    study, outcomes = _train_rungs(study, options, lambda: study_of("launch", SweepOptions, arguments)[1])
+    grows = studies.grows(arguments[0])
+    study, outcomes = _train_rungs(
+        study, options, lambda: study_of("launch", SweepOptions, arguments)[1] if grows else study
+    )
     finished = sum(status == "finished" for status in outcomes.values())
-    console.print(f"{finished} of {len(outcomes)} runs finished")
-    write_report_of(study.name, FitOptions(root=options.root))
-    if finished < len(outcomes):
+    stopped = sum(status == "stopped" for status in outcomes.values())
+    said = f", {stopped} were stopped early" if stopped else ""
+    console.print(f"{finished} of {len(outcomes)} runs finished{said}")
+    if page := standing_report(study, options.workspace):
+        console.print(f"nothing has changed since its report was written: {page}", soft_wrap=True, highlight=False)
+    else:
+        write_report_of(study.name, FitOptions(root=options.root))
+    if finished + stopped < len(outcomes):
         sys.exit("some runs did not finish; the lines above say why")
+
+
+def standing_report(study: Study, workspace: Workspace) -> Path | None:
+    """A study's page, if it is newer than the study's plan and every record of its runs."""
+    page = workspace.reports / study.name / "report.html"
+    if not page.exists():
+        return None
+    records = (workspace.runs / run_id(run) / RECORD for run in study.runs)
+    made_from = (plan_path(workspace, study.name), *records)
+    written = page.stat().st_mtime_ns
+    return page if all(path.stat().st_mtime_ns < written for path in made_from if path.exists()) else None
 
 
 def dry_run(study: Study, options: LaunchOptions) -> None:
@@ -78,6 +105,7 @@ def _train_rungs(study: Study, options: LaunchOptions, again: Callable[[], Study
 
 def train_all(study: Study, options: LaunchOptions) -> tuple[Study, dict[str, str]]:
     """Prepare the data, check every run before any is trained, write the manifest, train."""
+    from launch.bad_runs import judge_of
     from launch.budget import budget_of
     from launch.devices import slots
     from launch.local import launch as launch_local
@@ -95,9 +123,10 @@ def train_all(study: Study, options: LaunchOptions) -> tuple[Study, dict[str, st
         devices=placement.devices,
     )
     study = replace(prepared(study, workspace), placement=placement)
+    judge = None if options.stop_bad is None else judge_of(study, workspace, options.stop_bad)
     os.environ[STUDY] = study.name
     write_plan(study, workspace)
-    return study, launch_local(study, workspace, placement, machine, Progress(console), budget)
+    return study, launch_local(study, workspace, placement, machine, Progress(console), budget, judge)
 
 
 def _hand_over(study: Study, options: SweepOptions) -> None:
@@ -109,6 +138,8 @@ def _hand_over(study: Study, options: SweepOptions) -> None:
     if options.max_hours is not None or options.max_cost is not None:
         raise ValueError(f"--max-hours and --max-cost are watched by a launch here; --on {options.on} begins all runs")
     cluster = getattr(options, options.on)
+    if options.stop_bad is not None:
+        raise ValueError(f"--stop-bad is of a launch that watches its runs; --on {options.on} hands them over")
     study = submit.placed(replace(study, placement=options.placement.over(study.placement)), cluster)
     if options.dry_run:
         return submit.print_script(study, options.workspace, cluster)
