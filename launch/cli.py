@@ -4,6 +4,7 @@ The one place that may import everything; each command imports what it needs
 when it is called, so that help is quick.
 """
 
+import importlib
 import os
 import shlex
 import signal
@@ -50,6 +51,38 @@ Every command answers --help. Studies (files in experiments/):
 {studies}
 """
 
+COMMANDS = {  # their functions, imported when they are called: status should not wait for what fits
+    "plan": "plan_command.plan",
+    "launch": "launch_command.launch",
+    "run": "run_command.run",
+    "status": "state_commands.status",
+    "watch": "state_commands.watch",
+    "cancel": "cancel_commands.cancel",
+    "retry": "cancel_commands.retry",
+    "clean": "clean_command.clean",
+    "export": "export_command.export",
+    "compare": "compare_command.compare",
+    "pull": "pull_command.pull",
+    "sync": "sync_command.sync",
+    "serve": "serve_command.serve",
+    "train": "train_command.train",
+    "data": "data_command.data",
+    "models": "models_command.models",
+    "convert": "convert_command.convert",
+    "coord-check": "coordinate_command.coord_check",
+    "check-parallel": "parallel_command.check_parallel",
+    "fit": "analysis_commands.fit",
+    "report": "analysis_commands.report",
+    "optimum": "decision_commands.optimum",
+    "arms": "decision_commands.arms",
+    "next": "decision_commands.next_runs",
+    "forecast": "decision_commands.forecast",
+    "score": "decision_commands.score",
+    "ledger": "decision_commands.ledger",
+    "laws": "analysis_commands.laws",
+    "published": "analysis_commands.published",
+}
+
 
 class Terminated(KeyboardInterrupt):
     """SIGTERM came: like Ctrl-C, but whoever sent it is told that there is more to do."""
@@ -59,65 +92,16 @@ def main() -> None:
     command, *arguments = sys.argv[1:] or ["--help"]
     if command in ("-h", "--help", "help"):
         return _usage()
-    from launch import (
-        analysis_commands,
-        cancel_commands,
-        clean_command,
-        compare_command,
-        convert_command,
-        coordinate_command,
-        data_command,
-        decision_commands,
-        export_command,
-        launch_command,
-        models_command,
-        parallel_command,
-        plan_command,
-        pull_command,
-        run_command,
-        serve_command,
-        state_commands,
-        sync_command,
-        train_command,
-    )
-
-    known = {
-        "plan": plan_command.plan,
-        "launch": launch_command.launch,
-        "run": run_command.run,
-        "status": state_commands.status,
-        "watch": state_commands.watch,
-        "cancel": cancel_commands.cancel,
-        "retry": cancel_commands.retry,
-        "clean": clean_command.clean,
-        "export": export_command.export,
-        "compare": compare_command.compare,
-        "pull": pull_command.pull,
-        "sync": sync_command.sync,
-        "serve": serve_command.serve,
-        "train": train_command.train,
-        "data": data_command.data,
-        "models": models_command.models,
-        "convert": convert_command.convert,
-        "coord-check": coordinate_command.coord_check,
-        "check-parallel": parallel_command.check_parallel,
-        "fit": analysis_commands.fit,
-        "report": analysis_commands.report,
-        "optimum": decision_commands.optimum,
-        "arms": decision_commands.arms,
-        "next": decision_commands.next_runs,
-        "forecast": decision_commands.forecast,
-        "score": decision_commands.score,
-        "ledger": decision_commands.ledger,
-        "laws": analysis_commands.laws,
-        "published": analysis_commands.published,
-    }
-    if command not in known:
-        _refuse(f"scaling: no command {command!r}; there are: {', '.join(known)}. `scaling --help` says what they do")
+    if command not in COMMANDS:
+        _refuse(
+            f"scaling: no command {command!r}; there are: {', '.join(COMMANDS)}. `scaling --help` says what they do"
+        )
+    module, _, function = COMMANDS[command].partition(".")
+    call = getattr(importlib.import_module(f"launch.{module}"), function)
     signal.signal(signal.SIGTERM, _terminate)
     os.environ.setdefault("SCALING_COMMAND", shlex.join(["scaling", *sys.argv[1:]]))  # for the records
     try:
-        known[command](arguments)
+        call(arguments)
     except (ValueError, OSError) as error:  # what a user can mend; anything else is ours and shows its trace
         _refuse(f"scaling {command}: {error}")
     except Terminated:

@@ -4,8 +4,10 @@ import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Literal
 
+from launch import studies
 from launch.analysing import FitOptions
 from launch.analysis_commands import write_report_of
 from launch.kubernetes_options import KubernetesOptions
@@ -19,8 +21,9 @@ from scaling.hardware import HARDWARE
 from scaling.mirror.bucket import bucket_of
 from scaling.parallel.layout import layout_of
 from scaling.plan import Study, pin
-from scaling.plan_file import write_plan
+from scaling.plan_file import plan_path, write_plan
 from scaling.provenance import STUDY
+from scaling.record import RECORD
 from scaling.workspace import Workspace
 
 STORE_DOCS = "docs/object_stores.md says what can be done"
@@ -35,6 +38,10 @@ class LaunchOptions(WhereOptions):
     """Begin no run that would take the study beyond so many device hours, those already spent included."""
     max_cost: float | None = None
     """The same in dollars, at the list price of this machine's devices."""
+    stop_bad: float | None = None
+    """Stop a run that will end worse than one that has ended, of those that differ in the optimizer's settings alone.
+
+    The value is the confidence, such as 0.99."""
     dry_run: bool = False
     """Print the plan and stop."""
     store: str | None = None
@@ -61,12 +68,29 @@ def launch(arguments: list[str]) -> None:
         return _hand_over(study, options, again)
     if options.dry_run:
         return dry_run(study, options)
-    study, outcomes = _train_rungs(study, options, again)
+    grows = studies.grows(arguments[0])
+    study, outcomes = _train_rungs(study, options, again if grows else lambda: study)
     finished = sum(status == "finished" for status in outcomes.values())
-    console.print(f"{finished} of {len(outcomes)} runs finished")
-    write_report_of(study.name, FitOptions(root=options.root))
-    if finished < len(outcomes):
+    stopped = sum(status == "stopped" for status in outcomes.values())
+    said = f", {stopped} were stopped early" if stopped else ""
+    console.print(f"{finished} of {len(outcomes)} runs finished{said}")
+    if page := standing_report(study, options.workspace):
+        console.print(f"nothing has changed since its report was written: {page}", soft_wrap=True, highlight=False)
+    else:
+        write_report_of(study.name, FitOptions(root=options.root))
+    if finished + stopped < len(outcomes):
         sys.exit("some runs did not finish; the lines above say why")
+
+
+def standing_report(study: Study, workspace: Workspace) -> Path | None:
+    """A study's page, if it is newer than the study's plan and every record of its runs."""
+    page = workspace.reports / study.name / "report.html"
+    if not page.exists():
+        return None
+    records = (workspace.runs / run_id(run) / RECORD for run in study.runs)
+    made_from = (plan_path(workspace, study.name), *records)
+    written = page.stat().st_mtime_ns
+    return page if all(path.stat().st_mtime_ns < written for path in made_from if path.exists()) else None
 
 
 def dry_run(study: Study, options: LaunchOptions) -> None:
@@ -89,6 +113,7 @@ def _train_rungs(study: Study, options: LaunchOptions, again: Callable[[], Study
 
 def train_all(study: Study, options: LaunchOptions) -> tuple[Study, dict[str, str]]:
     """Prepare the data, check every run before any is trained, write the manifest, train."""
+    from launch.bad_runs import judge_of
     from launch.budget import budget_of
     from launch.devices import slots
     from launch.local import launch as launch_local
@@ -107,12 +132,13 @@ def train_all(study: Study, options: LaunchOptions) -> tuple[Study, dict[str, st
         devices=placement.devices,
     )
     study = replace(prepared(study, workspace), placement=placement)
+    judge = None if options.stop_bad is None else judge_of(study, workspace, options.stop_bad)
     os.environ[STUDY] = study.name
     path, progress = write_plan(study, workspace), Progress(console)
     store = bucket_of(options.store) if options.store else None
     if store is not None:
         on_store(study, path, store, workspace, progress.note)
-    return study, launch_local(study, workspace, placement, machine, progress, budget, store)
+    return study, launch_local(study, workspace, placement, machine, progress, budget, judge, store)
 
 
 def _hand_over(study: Study, options: SweepOptions, again: Callable[[], Study]) -> None:
@@ -128,6 +154,8 @@ def _hand_over(study: Study, options: SweepOptions, again: Callable[[], Study]) 
         raise ValueError(f"--workers {options.workers} is of this machine; --on {options.on} has options of its own")
     if options.max_hours is not None or options.max_cost is not None:
         raise ValueError(f"--max-hours and --max-cost are watched by a launch here; --on {options.on} begins all runs")
+    if options.stop_bad is not None:
+        raise ValueError(f"--stop-bad is of a launch that watches its runs; --on {options.on} hands them over")
     cluster, store = getattr(options, options.on), None
     if options.store is not None:
         if options.on != "kubernetes":

@@ -17,6 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from launch.bad_runs import Bad, Judge
 from launch.budget import Budget, seconds_of
 from launch.devices import Slot
 from launch.pool import Message, Worker, start
@@ -33,10 +34,10 @@ from scaling.lease import BEAT_SECONDS, EXPIRY_SECONDS, Watch
 from scaling.mirror.bucket import Bucket, BucketError
 from scaling.mirror.mirror import of_run
 from scaling.mirror.runs import fetch_outcome
-from scaling.outcome import failed_record
+from scaling.outcome import failed_record, stopped_record
 from scaling.parallel.layout import layout_of
 from scaling.plan import Study, starts
-from scaling.record import RunDirectory, RunRecord, read_record, write_config, write_record
+from scaling.record import OPEN, RunDirectory, RunRecord, read_record, status_in, write_config, write_record
 from scaling.roofline import predict
 from scaling.workspace import Workspace
 
@@ -52,7 +53,7 @@ class Sweep:
     workspace: Workspace
     placement: Placement
     left: dict[str, Task]
-    outcomes: dict[str, str] = field(default_factory=dict)  # run id -> finished, diverged, failed, cancelled or held
+    outcomes: dict[str, str] = field(default_factory=dict)  # run id -> a status, cancelled or held
     tries: dict[str, int] = field(default_factory=dict)  # whose worker died before it began
     held: set[str] = field(default_factory=set)
     waits: bool = True  # for runs that others hold
@@ -61,6 +62,8 @@ class Sweep:
     smaller: dict[str, Placement] = field(default_factory=dict)  # of runs that ran out of memory
     budget: Budget | None = None
     store: Bucket | None = None  # that runs are held on and kept on too
+    judge: Judge | None = None  # of runs that promise to end badly
+    stopping: dict[str, Bad] = field(default_factory=dict)  # asked to stop for that, and still being trained
 
 
 def launch(
@@ -70,19 +73,21 @@ def launch(
     slots: Sequence[Slot],
     progress: Progress,
     budget: Budget | None = None,
+    judge: Judge | None = None,
     store: Bucket | None = None,
 ) -> dict[str, str]:
     """Train whatever of a study has no record yet, here or on the store; returns each run's outcome.
 
     The study's data must be prepared and its runs checked. Runs that do not
-    fit into the budget have no outcome.
+    fit into the budget have no outcome. judge: stops bad runs; without one, those
+    that were stopped are trained to their end.
     """
     if store is not None:
         level(store, workspace, {run_id(run) for run in study.runs}, progress.note)
-    sweep = begin(study, workspace, placement)
+    sweep = begin(study, workspace, placement, judge)
     sweep.store = store
     if budget is not None:
-        trained = [existing_record(workspace, run) for run in study.runs]
+        trained = [existing_record(workspace, run) for run in study.runs if run_id(run) not in sweep.left]
         spent = sum(seconds_of(record, budget.devices) for record in trained if record)
         sweep.budget = replace(budget, seconds_spent=spent)
     return work_off(sweep, slots, progress)
@@ -106,11 +111,11 @@ def work_off(sweep: Sweep, slots: Sequence[Slot], progress: Progress) -> dict[st
     return sweep.outcomes
 
 
-def begin(study: Study, workspace: Workspace, placement: Placement) -> Sweep:
+def begin(study: Study, workspace: Workspace, placement: Placement, judge: Judge | None = None) -> Sweep:
     """Sort the study's runs into those done and those left; raise on a record that cannot be trusted."""
     kept = starts(study)
-    runs = {run_id(run): run for run in study.runs}
-    return sweep_of({name: (run, kept.get(name, ())) for name, run in runs.items()}, workspace, placement)
+    runs = {run_id(run): (run, kept.get(run_id(run), ())) for run in study.runs}
+    return sweep_of(runs, workspace, placement, judge=judge)
 
 
 def sweep_of(
@@ -119,16 +124,23 @@ def sweep_of(
     placement: Placement,
     *,
     waits: bool = True,
+    judge: Judge | None = None,
 ) -> Sweep:
     """The same of some runs, each with the tokens at which its branches start. A launch drops requests to cancel."""
-    records = {name: existing_record(workspace, run) for name, (run, _) in runs.items()}
-    done = {name: record.status for name, record in records.items() if record and record.status != "failed"}
+    not_done = (None, *_untrained(judge))
+    statuses = {name: status_in(RunDirectory(workspace.runs / name)) for name in runs}
+    done = {name: status for name, status in statuses.items() if status not in not_done}
     left = {name: _task(name, *planned) for name, planned in runs.items() if name not in done}
     _check_space(workspace, left)
     if waits:  # a launch; what trains a single run leaves the request to whoever launched it
         for name in left:
             RunDirectory(workspace.runs / name).cancel.unlink(missing_ok=True)
-    return Sweep(workspace=workspace, placement=placement, left=left, outcomes=done, waits=waits)
+    return Sweep(workspace=workspace, placement=placement, left=left, outcomes=done, waits=waits, judge=judge)
+
+
+def _untrained(judge: Judge | None) -> tuple[str, ...]:
+    """Statuses of records whose runs are trained on: one that was stopped stays so where bad runs are stopped."""
+    return OPEN if judge is None else ("failed",)
 
 
 def existing_record(workspace: Workspace, run: RunConfig) -> RunRecord | None:
@@ -169,10 +181,10 @@ def _hand_out(sweep: Sweep, workers: Sequence[Worker], progress: Progress) -> No
 
 def _next(sweep: Sweep, worker: Worker, workers: Sequence[Worker], progress: Progress) -> Task | None:
     """A run for a worker; those that somebody has cancelled are settled on the way."""
-    taken = {other.task.run_id for other in workers if other.task}
+    taken = {other.task.run_id for other in workers if other.task} | sweep.held
     busy = [other.last_shape for other in workers if other.task]
     while True:
-        waiting = [task for task in ready(sweep.left) if task.run_id not in taken | sweep.held]
+        waiting = [task for task in ready(sweep.left) if task.run_id not in taken]
         if sweep.budget is not None:
             under_way = [other.task for other in workers if other.task]
             waiting = [task for task in waiting if sweep.budget.fits(task, under_way)]
@@ -196,6 +208,7 @@ def _hear(
     worker, values = message.worker, message.values
     match values["event"]:
         case "live":
+            _judge(sweep, values)
             return progress.live(values)
         case "bye":
             return
@@ -211,6 +224,8 @@ def _hear(
             _settled(sweep, worker.task.run_id, values["status"], values, progress)
         case "held" if sweep.waits:
             sweep.held.add(worker.task.run_id)
+        case "cancelled" if worker.task.run_id in sweep.stopping:
+            _stopped(sweep, worker.task, progress)
         case "held" | "cancelled":
             _settled(sweep, worker.task.run_id, values["event"], {}, progress)
         case "failed":
@@ -230,9 +245,29 @@ def _resume(
         progress.interrupted(worker.task)
 
 
+def _judge(sweep: Sweep, live: dict[str, Any]) -> None:
+    """Ask a run to stop if it promises to end badly; it writes a checkpoint first."""
+    task = sweep.left.get(live["run_id"])
+    if sweep.judge is None or task is None or task.run_id in sweep.stopping:
+        return
+    if (bad := sweep.judge.look(task.run, live["step"])) is not None:
+        sweep.stopping[task.run_id] = bad
+        RunDirectory(sweep.workspace.runs / task.run_id).cancel.touch()
+
+
+def _stopped(sweep: Sweep, task: Task, progress: Progress) -> None:
+    """Record a run that was stopped, with the reason."""
+    directory, bad = RunDirectory(sweep.workspace.runs / task.run_id), sweep.stopping[task.run_id]
+    placement = sweep.smaller.get(task.run_id, sweep.placement)
+    write_record(directory, stopped_record(task.run, placement, bad.reason, directory, bad.best.provenance))
+    _settled(sweep, task.run_id, "stopped", {"message": bad.reason}, progress)
+
+
 def _settled(sweep: Sweep, name: str, status: str, values: dict[str, Any], progress: Progress) -> None:
     sweep.outcomes[name] = status
     task = sweep.left.pop(name)
+    if sweep.stopping.pop(name, None):  # it may have come to its end before it was heard
+        RunDirectory(sweep.workspace.runs / name).cancel.unlink(missing_ok=True)
     if sweep.budget is not None and (record := existing_record(sweep.workspace, task.run)) is not None:
         spent = sweep.budget.seconds_spent + seconds_of(record, sweep.budget.devices)
         sweep.budget = replace(sweep.budget, seconds_spent=spent)
@@ -307,7 +342,7 @@ def _look_at_held(sweep: Sweep, progress: Progress) -> None:
             with suppress(BucketError):  # it is asked again at the next look
                 fetch_outcome(place, directory)
         record = existing_record(sweep.workspace, sweep.left[name].run)
-        if record is not None and record.status != "failed":
+        if record is not None and record.status not in _untrained(sweep.judge):
             sweep.held.remove(name)
             loss = record.heldout.loss if record.heldout else None
             _settled(sweep, name, record.status, {"loss": loss, "message": record.message}, progress)

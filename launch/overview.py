@@ -10,8 +10,6 @@ from launch.planned import Price, StudyPlan
 from launch.status import SETTLED, State
 from scaling.hardware import HARDWARE, Hardware, hardware_of
 
-NOTHING = Price(hours=0.0, flops=0.0, dollars=0.0)
-
 
 @dataclass(frozen=True, kw_only=True)
 class Overview:
@@ -32,7 +30,7 @@ class Overview:
 
     @property
     def settled(self) -> bool:
-        """Whether nothing is left to train: every run finished, diverged or failed."""
+        """Whether nothing is left to train: every run finished, diverged, failed or was stopped."""
         return all(name in (*SETTLED, "unreadable") for name in self.counts)
 
 
@@ -87,7 +85,11 @@ def _eta(found: Sequence[State], planned: Mapping[str, Price], shares: Mapping[s
         return None
     took = plan_hours = 0.0
     for state in found:
-        if state.state in ("finished", "diverged", "training") and state.wall_seconds and shares[state.run_id]:
+        if (
+            state.state in ("finished", "diverged", "stopped", "training")
+            and state.wall_seconds
+            and shares[state.run_id]
+        ):
             took += state.wall_seconds / 3600
             plan_hours += planned[state.run_id].times(shares[state.run_id]).hours
     slowness = took / plan_hours if plan_hours else 1.0
@@ -97,4 +99,5 @@ def _eta(found: Sequence[State], planned: Mapping[str, Price], shares: Mapping[s
 
 
 def _sum(prices: Iterable[Price]) -> Price:
-    return reduce(Price.plus, prices, NOTHING)
+    every = list(prices)
+    return Price(**{name: sum(getattr(price, name) for price in every) for name in ("hours", "flops", "dollars")})

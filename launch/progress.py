@@ -13,7 +13,14 @@ from scaling.counts import params
 
 REFRESH_SECONDS = 0.5
 RECENT = 8  # settled runs shown below those under way
-STATUS_STYLE = {"finished": "green", "diverged": "yellow", "failed": "red", "cancelled": "yellow", "held": "yellow"}
+STATUS_STYLE = {
+    "finished": "green",
+    "diverged": "yellow",
+    "stopped": "yellow",
+    "failed": "red",
+    "cancelled": "yellow",
+    "held": "yellow",
+}
 
 
 class Progress:

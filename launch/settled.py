@@ -1,5 +1,6 @@
 """Records as looking on needs them: taken at their word, and read once by a process."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,24 +31,28 @@ class Memory:
     """
 
     def __init__(self) -> None:
-        self._known: dict[Path, tuple[tuple[int, int, int], Settled]] = {}
+        self._known: dict[str, tuple[tuple[int, int, int], Settled]] = {}
 
     def settled(self, path: Path) -> Settled | None:
         """What the record at a path says; None where there is none."""
+        name = str(path)
+        known = self._known.get(name)
         try:
-            found = path.stat()
-            stamp = found.st_mtime_ns, found.st_size, found.st_ino
-            known = self._known.get(path)
-            if known is None or known[0] != stamp:
-                known = self._known[path] = stamp, _settled(path)
+            if known is None or known[0] != _stamp(os.stat(name)):
+                with open(name, "rb") as file:
+                    known = self._known[name] = _stamp(os.fstat(file.fileno())), _settled(path, file.read())
         except FileNotFoundError:  # or it was moved aside just now
             return None
         return known[1]
 
 
-def _settled(path: Path) -> Settled:
+def _stamp(found: os.stat_result) -> tuple[int, int, int]:
+    return found.st_mtime_ns, found.st_size, found.st_ino
+
+
+def _settled(path: Path, text: bytes) -> Settled:
     try:
-        body = from_json(path.read_bytes())  # faster than json.loads
+        body = from_json(text)  # faster than json.loads
         if body["run_id"] != path.parent.name:
             return _unreadable(path, f"is the record of run {body['run_id']}; move it back to that run's folder")
         return _of_body(body)

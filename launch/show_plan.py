@@ -71,9 +71,9 @@ def to_json(plan: Plan) -> dict[str, Any]:
             "role": cell.role,
             "budget": cell.budget,
             "arm": cell.arm,
-            "params": asdict(_size(cell)),
+            "params": dict(vars(_size(cell))),  # plain already: copying deeply is slow for thousands
             "tokens": cell.run.tokens,
-            "prediction": asdict(prediction),
+            "prediction": dict(vars(prediction)),
         }
         for cell, prediction in zip(plan.study.cells, plan.predictions, strict=True)
     ]

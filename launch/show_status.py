@@ -14,7 +14,14 @@ from launch.status import State
 
 MOST_RUNS = 40  # listed, where not all are asked for
 MOST_LOGS = 5  # failed runs whose logs are shown
-STYLE = {"finished": "green", "training": "cyan", "diverged": "yellow", "failed": "red", "unreadable": "red"}
+STYLE = {
+    "finished": "green",
+    "training": "cyan",
+    "diverged": "yellow",
+    "stopped": "yellow",
+    "failed": "red",
+    "unreadable": "red",
+}
 
 
 def print_status(whole: Overview, found: Sequence[State], console: Console, *, all_runs: bool) -> None:

@@ -7,16 +7,16 @@ from pathlib import Path
 from typing import Literal
 
 from launch.attempts import Attempts, count, ends
-from launch.planned import PlanRun, StudyPlan, directory_of
+from launch.planned import PlanRun, StudyPlan
 from launch.settled import Memory, Settled
 from scaling.attempts import attempts
 from scaling.curve import first_live, tail_live
 from scaling.lease import EXPIRY_SECONDS, Watch, holder
-from scaling.record import RunDirectory
+from scaling.record import OPEN, RunDirectory
 from scaling.workspace import Workspace
 
-Standing = Literal["waiting", "training", "interrupted", "finished", "diverged", "failed", "unreadable"]
-SETTLED = ("finished", "diverged", "failed")
+Standing = Literal["waiting", "training", "interrupted", "finished", "diverged", "failed", "stopped", "unreadable"]
+SETTLED = ("finished", "diverged", "failed", "stopped")
 TAIL_BYTES = 8000  # of a curve: some thirty steps, whose mean says how fast the run is
 SILENT_SECONDS = 4 * EXPIRY_SECONDS  # a holder elsewhere that was not heard of for so long trains no more, it seems
 LOG_LINES = 12  # of a failed run's log that are shown
@@ -57,7 +57,8 @@ def states(
     """The state of every run of a study, in its order. memory: of records read before."""
     memory = Memory() if memory is None else memory
     devices = plan.placement.devices
-    return [state_of(run, directory_of(run, workspace), memory, devices) for run in plan.runs]
+    runs = workspace.runs
+    return [state_of(run, RunDirectory(runs / run.run_id), memory, devices) for run in plan.runs]
 
 
 def log_end(path: Path, lines: int = LOG_LINES) -> tuple[str, ...]:
@@ -80,7 +81,7 @@ def state_of(run: PlanRun, directory: RunDirectory, memory: Memory, devices: int
         "steps": run.steps,
     }
     settled = memory.settled(directory.record)
-    if settled is not None and not (settled.status == "failed" and holder(directory.path)):
+    if settled is not None and not (settled.status in OPEN and holder(directory.path)):
         return _ended(run, directory, settled, known)
     return _under_way(run, directory, known, devices, leases)
 

@@ -44,6 +44,11 @@ def find(name: str) -> Callable[..., Study]:
     return module.study
 
 
+def grows(name: str) -> bool:
+    """Whether a study may have more runs when those that it has are trained: only a file's can, if it halves."""
+    return name.endswith(TOML) and "successive_halving" in Path(name).read_text(encoding="utf-8")
+
+
 def summary(name: str) -> str:
     """First line of a study file's docstring, read without importing it."""
     module = importlib.util.find_spec(f"experiments.{name}")

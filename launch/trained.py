@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from scaling.config import DataConfig
-from scaling.record import RunDirectory, read_record
+from scaling.record import OPEN, RunDirectory, read_record
 from scaling.sweeps.steps import Trained
 from scaling.workspace import Workspace
 
@@ -22,14 +22,14 @@ def trained(workspace: Workspace) -> Trained:
 
 @dataclass(frozen=True, kw_only=True)
 class Losses(Mapping[str, float | None]):
-    """Held-out losses by run id; None for a run that diverged. Those that failed or are not trained have none."""
+    """Held-out losses by run id; None for a run that diverged. Those that failed, were stopped or wait have none."""
 
     workspace: Workspace
 
     def __getitem__(self, name: str) -> float | None:
         path = RunDirectory(self.workspace.runs / name).record
         record = read_record(path) if path.exists() else None
-        if record is None or record.status == "failed":
+        if record is None or record.status in OPEN:
             raise KeyError(name)
         return record.heldout.loss if record.heldout else None
 

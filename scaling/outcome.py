@@ -3,17 +3,19 @@
 No JAX: a launcher writes one for a worker that died.
 """
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
+from scaling.attempts import attempts
 from scaling.config import Placement, RunConfig, run_id, to_dict
 from scaling.counts import Params, flops_per_token, params, train_flops
-from scaling.curve import SKIPPED
+from scaling.curve import SKIPPED, read_live
 from scaling.hardware import hardware_of
 from scaling.provenance import provenance
-from scaling.record import Cost, Heldout, Provenance, RunRecord, Tokens
+from scaling.record import Cost, Heldout, Provenance, RunDirectory, RunRecord, Tokens
 
 JOULES_PER_KWH = 3.6e6
 TAIL = 0.05  # share of the curve's rows whose mean is the final training loss
@@ -23,7 +25,7 @@ def record_of(
     run: RunConfig,
     placement: Placement,
     *,
-    status: Literal["finished", "diverged", "failed"],
+    status: Literal["finished", "diverged", "failed", "stopped"],
     message: str,
     heldout: Heldout | None,
     curve: Path | None,
@@ -103,4 +105,33 @@ def failed_record(run: RunConfig, placement: Placement, message: str, last_token
         wall_seconds=0.0,
         attempts=1,
         made_with=provenance("unknown", 0),
+    )
+
+
+def stopped_record(
+    run: RunConfig, placement: Placement, message: str, directory: RunDirectory, like: Provenance
+) -> RunRecord:
+    """The record of a run that a launcher stopped before its end, as its curve and attempts tell of it.
+
+    like: how another run of the launch was made. Its checkpoint stays, and its
+    curve goes on growing should it be trained to its end.
+    """
+    rows = read_live(directory.live_curve)
+    seen = rows[-1]["tokens"] if rows else 0
+    times = [attempt.ended - attempt.began for attempt in attempts(directory) if attempt.ended is not None]
+    made_with = replace(provenance(like.device_kind, like.devices), packages=like.packages)
+    return record_of(
+        run,
+        placement,
+        status="stopped",
+        message=message,
+        heldout=None,
+        curve=None,
+        tokens=Tokens(seen=seen, loss_bearing=seen, unique=0, epochs=0.0),
+        started_from_tokens=0,
+        device_seconds=sum(row["step_seconds"] for row in rows),
+        wall_seconds=sum(times),
+        attempts=len(times),
+        made_with=made_with,
+        skipped_steps=sum(row.get(SKIPPED, 0) for row in rows),
     )

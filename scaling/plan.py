@@ -7,7 +7,7 @@ a trunk's tokens are paid for once.
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -171,10 +171,22 @@ def trunks_first(cells: Iterable[Cell]) -> list[Cell]:
 
 def manifest(study: Study) -> dict[str, Any]:
     """All that analysis and launchers need to know of a study, as plain data."""
+    return {**heading(study), "runs": list(entries(study))}
+
+
+def heading(study: Study) -> dict[str, Any]:
+    """A manifest without its runs."""
     words = ("name", "question", "published", "shows", "cannot_show", "forecast_flops")
+    plain = {word: getattr(study, word) for word in words}
+    dropped, later = dropped_summary(study.dropped), study.later
+    return {**plain, "placement": to_dict(study.placement), "later": later, "dropped": dropped}
+
+
+def entries(study: Study) -> Iterator[dict[str, Any]]:
+    """The runs of a manifest, one at a time: ten thousand at once are 100 MB."""
     kept = starts(study)
-    runs = [
-        {
+    for cell in study.cells:
+        yield {
             "run_id": (name := run_id(cell.run)),
             "role": cell.role,
             "budget": cell.budget,
@@ -182,11 +194,6 @@ def manifest(study: Study) -> dict[str, Any]:
             "keep_tokens": kept.get(name, ()),
             "config": to_dict(cell.run),
         }
-        for cell in study.cells
-    ]
-    plain = {word: getattr(study, word) for word in words}
-    dropped, later = dropped_summary(study.dropped), study.later
-    return {**plain, "placement": to_dict(study.placement), "later": later, "dropped": dropped, "runs": runs}
 
 
 def dropped_summary(dropped: Sequence[Dropped]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from scaling.config import Placement, RunConfig, from_dict, run_id
-from scaling.plan import Study, manifest
+from scaling.plan import Study, entries, heading
 from scaling.record import write_atomic
 from scaling.workspace import Workspace
 
@@ -50,13 +50,14 @@ def plan_path(workspace: Workspace, study: str) -> Path:
 
 
 def write_plan(study: Study, workspace: Workspace) -> Path:
-    """Write a study whose data are prepared; returns the file."""
+    """Write a study whose data are prepared; returns the file, which is left alone where it says that already."""
     workspace.studies.mkdir(parents=True, exist_ok=True)
-    plan = manifest(study)
-    runs = ",\n".join(json.dumps(run) for run in plan.pop("runs"))
-    head = json.dumps(plan, indent=1).removesuffix("\n}")
+    runs = ",\n".join(json.dumps(entry) for entry in entries(study))
+    head = json.dumps(heading(study), indent=1).removesuffix("\n}")
     path = plan_path(workspace, study.name)
-    write_atomic(path, f'{head},\n "runs": [\n{runs}\n]}}\n')
+    text = f'{head},\n "runs": [\n{runs}\n]}}\n'
+    if not path.exists() or path.read_bytes() != text.encode():
+        write_atomic(path, text)
     return path
 
 

@@ -15,12 +15,16 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
+from pydantic_core import from_json
 
 from scaling.config import RunConfig, from_dict, hashed_payload, run_id, to_dict
 from scaling.counts import Flops, Params
 from scaling.lease import CANCEL
 
 SCHEMA = 1
+RECORD = "record.json"
+ATTEMPTS = "attempts.jsonl"
+OPEN = ("failed", "stopped")  # statuses of runs that may still be trained to their end
 
 _frozen = dataclass(frozen=True, kw_only=True)
 _strict = with_config(ConfigDict(extra="forbid"))
@@ -103,12 +107,12 @@ class Provenance:
 @_strict
 @_frozen
 class RunRecord:
-    """One finished, diverged or failed run."""
+    """One run that finished, diverged, failed, or was stopped early because it promised to end badly."""
 
     schema: int = SCHEMA
     run_id: str
-    status: Literal["finished", "diverged", "failed"]
-    message: str = ""  # why it diverged or failed
+    status: Literal["finished", "diverged", "failed", "stopped"]
+    message: str = ""  # why it diverged, failed or was stopped
     config: RunConfig
     placement: dict[str, Any] = field(default_factory=dict)
     cluster: str  # runs of one trunk share noise
@@ -134,7 +138,7 @@ class RunDirectory:
 
     @property
     def record(self) -> Path:
-        return self.path / "record.json"
+        return self.path / RECORD
 
     @property
     def live_curve(self) -> Path:
@@ -158,7 +162,7 @@ class RunDirectory:
 
     @property
     def attempts(self) -> Path:
-        return self.path / "attempts.jsonl"
+        return self.path / ATTEMPTS
 
     @property
     def cancel(self) -> Path:
@@ -194,6 +198,35 @@ def write_record(directory: RunDirectory, record: RunRecord) -> None:
 
 def read_record(path: Path) -> RunRecord:
     """One record, or RecordError when it is truncated, edited, misplaced or of another schema."""
+    body = _untouched(path)
+    try:
+        record = _adapter.validate_python(body)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise RecordError(path, f"{where}: {first['msg']}") from None
+    if record.run_id != run_id(record.config):
+        raise RecordError(path, f"run_id {record.run_id} is not that of its config, {run_id(record.config)}")
+    return record
+
+
+def status_in(directory: RunDirectory) -> str | None:
+    """How a run ended, None where it has not; RecordError as in `read_record`.
+
+    What was written by this program and not touched since needs no validation: of
+    thousands of runs that takes half the time.
+    """
+    try:
+        body = _untouched(directory.record)
+    except FileNotFoundError:
+        return None
+    if body["run_id"] != directory.path.name:
+        raise RecordError(directory.record, f"is the record of run {body['run_id']}; move it back to that run's folder")
+    return body["status"]
+
+
+def _untouched(path: Path) -> dict[str, Any]:
+    """The content of a record of this schema whose digest is right."""
     body = _load(path)
     if body.get("schema") != SCHEMA:
         raise RecordError(
@@ -204,15 +237,7 @@ def read_record(path: Path) -> RunRecord:
     digest = body.pop("digest", None)
     if digest != _digest(body):
         raise RecordError(path, "edited after it was written (its digest does not match); restore it or train again")
-    try:
-        record = _adapter.validate_python(body)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise RecordError(path, f"{where}: {first['msg']}") from None
-    if record.run_id != run_id(record.config):
-        raise RecordError(path, f"run_id {record.run_id} is not that of its config, {run_id(record.config)}")
-    return record
+    return body
 
 
 def read_records(runs: Path) -> Iterator[RunRecord | RecordError]:
@@ -259,8 +284,8 @@ def _umask() -> int:
 
 def _load(path: Path) -> dict[str, Any]:
     try:
-        values = json.loads(path.read_bytes())
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        values = from_json(path.read_bytes())  # faster than json.loads
+    except ValueError as error:
         raise RecordError(path, f"not whole JSON ({error}); delete it and train this run again") from None
     if not isinstance(values, dict):
         raise RecordError(path, f"holds a {type(values).__name__}, not an object")
@@ -268,7 +293,8 @@ def _load(path: Path) -> dict[str, Any]:
 
 
 def _digest(body: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(body, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+    return hashlib.sha256(_compact(body).encode()).hexdigest()
 
 
+_compact = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 _adapter = TypeAdapter(RunRecord)

@@ -113,7 +113,8 @@ def predict(
     into equal parts.
     """
     given = {"efficiency": efficiency, "watts": watts, "dollars_per_hour": dollars_per_hour}
-    hardware = replace(hardware, **{name: value for name, value in given.items() if value is not None})
+    changes = {name: value for name, value in given.items() if value is not None}
+    hardware = replace(hardware, **changes) if changes else hardware
     step = step or step_time(run, hardware, layout, causal=causal)
     tokens = run.tokens - (run.trunk.tokens if run.trunk else 0)
     steps = tokens // run.batch_tokens

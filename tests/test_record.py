@@ -21,6 +21,7 @@ from scaling.record import (
     read_config,
     read_record,
     read_records,
+    status_in,
     write_atomic,
     write_config,
     write_record,
@@ -61,6 +62,22 @@ def test_a_finished_record_is_never_overwritten(directory, record):
     write_record(directory, record)
     with pytest.raises(RecordError, match="finished already and is never trained twice"):
         write_record(directory, replace(record, status="failed"))
+
+
+def test_the_status_of_a_record_needs_no_validation_but_an_untouched_file(directory, record, tmp_path):
+    assert status_in(directory) is None
+    write_record(directory, record)
+    assert status_in(directory) == "finished"
+    text = directory.record.read_text()
+    other = RunDirectory(tmp_path / "other")
+    other.path.mkdir()
+    other.record.write_text(text)
+    with pytest.raises(RecordError, match=f"is the record of run {record.run_id}; move it back"):
+        status_in(other)
+    for damaged, said in ((text[:-5], "not whole JSON"), (text.replace("finished", "diverged"), "edited after")):
+        directory.record.write_text(damaged)
+        with pytest.raises(RecordError, match=said):
+            status_in(directory)
 
 
 def test_a_failed_record_gives_way(directory, record, run):

@@ -17,6 +17,7 @@ from analysis.words import plural
 REQUIRED = ("params", "tokens", "flops", "loss")
 NOT_TRAINED = {"unreadable", "unfinished"}
 NOT_FITTED = NOT_TRAINED | {"diverged", "failed"}
+STOPPED = "stopped early: it was expected to end worse than another of its search"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,6 +94,8 @@ def _reasons(table: pa.Table, planned: Mapping[str, PlannedRun]) -> list[LeftOut
             name, reason = "unreadable", f"unreadable: {message}"
         elif trunk:
             name, reason = "mid_decay", "trunk: its learning rate has not decayed"
+        elif status == "stopped":
+            name, reason = "not_finished", STOPPED
         elif status in NOT_FITTED:
             name, reason = "not_finished", status
         elif status != "finished":

@@ -9,8 +9,8 @@ from analysis.tables.table import Manifest
 from analysis.words import compact, flops, number, plural, short
 from launch.page.runs import RunState
 
-ORDER = ("finished", "training", "interrupted", "waiting", "diverged", "failed", "unreadable")
-WRONG = ("diverged", "failed", "unreadable")
+ORDER = ("finished", "training", "interrupted", "waiting", "diverged", "stopped", "failed", "unreadable")
+WRONG = ("diverged", "stopped", "failed", "unreadable")
 MOST_TOLD = 8  # runs whose messages are shown
 LONGEST = 3000  # characters of a message that are shown
 UNKNOWN = "-"
@@ -46,7 +46,7 @@ def everything(states: Sequence[RunState]) -> str:
         _folded("waiting", [state for state in states if state.state == "waiting"], ""),
     ]
     if wrong := [state for state in states if state.state in WRONG]:
-        shown.append(_folded("diverged, failed or unreadable", wrong, "loss"))
+        shown.append(_folded("diverged, stopped, failed or unreadable", wrong, "loss"))
     return section("Runs", "".join(shown))
 
 

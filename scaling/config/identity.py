@@ -5,6 +5,7 @@ import json
 from collections.abc import Callable
 from dataclasses import MISSING, fields, is_dataclass
 from functools import cache
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
@@ -13,6 +14,10 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 RUN_ID_LENGTH = 16  # hex digits: 64 bits, a collision in 1e6 runs has odds of 3e-8
+
+_KEPT = "_run_id"  # among a run's attributes
+_json = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False).encode
+_unchanged: set[tuple[Any, ...]] = set()  # signatures of runs whose types validation leaves as they are
 
 
 def to_dict(config: Any) -> dict[str, Any]:
@@ -56,27 +61,49 @@ def _plain(value: Any, of: Callable[[Any], dict[str, Any]]) -> Any:
     return of(value) if is_dataclass(value) else value
 
 
-@cache
-def _part(config: Any) -> tuple[Any, dict[str, Any]]:
-    """A part of a run, validated, and its hashed payload. Thousands of runs share a few models and data sets."""
-    canonical = from_dict(type(config), to_dict(config), "run_id")
-    return canonical, hashed_payload(canonical)
-
-
-@cache
 def run_id(run: Any) -> str:
     """SHA-256 of the canonical JSON of what is learned, cut to 16 hex digits."""
-    # Validation turns 1 into 1.0 where a float is meant: both are one run.
+    kept = vars(run)  # where cached properties are kept too: a run never changes
+    if _KEPT not in kept:
+        kept[_KEPT] = _run_id(run)
+    return kept[_KEPT]
+
+
+@cache
+def _run_id(run: Any) -> str:
     given = {f.name: getattr(run, f.name) for f in fields(run)}
     parts = {name: _part(value) for name, value in given.items() if is_dataclass(value)}
-    canonical = from_dict(type(run), given | {name: part[0] for name, part in parts.items()}, "run_id")
-    payload = {}
-    for f in fields(canonical):
-        value = getattr(canonical, f.name)
-        if f.default is MISSING or value != f.default:
-            payload[f.name] = parts[f.name][1] if f.name in parts else value
-    text = json.dumps(payload, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    scalars = _canonical(type(run), given, parts)
+    members = []
+    for f in sorted(fields(run), key=attrgetter("name")):
+        value = parts[f.name][0] if f.name in parts else scalars[f.name]
+        if f.default is MISSING or (value is not f.default and value != f.default):
+            members.append(f'"{f.name}":{parts[f.name][1] if f.name in parts else _json(value)}')
+    text = "{" + ",".join(members) + "}"
     return hashlib.sha256(text.encode()).hexdigest()[:RUN_ID_LENGTH]
+
+
+@cache
+def _part(config: Any) -> tuple[Any, str]:
+    """A part of a run, validated, and its hashed payload. Thousands of runs share a few models and data sets."""
+    canonical = from_dict(type(config), to_dict(config), "run_id")
+    return canonical, _json(hashed_payload(canonical))
+
+
+def _canonical(kind: type, given: dict[str, Any], parts: dict[str, Any]) -> dict[str, Any]:
+    """The fields of a run as validation leaves them: it turns 1 into 1.0 where a float is meant, for both are one run.
+
+    What it says of numbers depends on their types alone, and parts are validated
+    by themselves: one run of each combination of types and words is validated.
+    """
+    signature = (kind, *(value if isinstance(value, str) else type(value) for value in given.values()))
+    if signature in _unchanged:
+        return given
+    canonical = from_dict(kind, given | {name: part[0] for name, part in parts.items()}, "run_id")
+    found = {name: getattr(canonical, name) for name in given}
+    if all(type(value) is type(given[name]) for name, value in found.items()):
+        _unchanged.add(signature)
+    return found
 
 
 @cache

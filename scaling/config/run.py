@@ -1,5 +1,6 @@
 """One run: everything that decides what it learns, and, apart from that, where it is trained."""
 
+from functools import cached_property
 from typing import Annotated, Any, Literal
 
 from scaling.config.baselines import NgramConfig, RecurrentConfig, Word2VecConfig
@@ -147,7 +148,7 @@ class RunConfig:
             "leave document_attention out: only next_token restricts attention to documents",
         )
 
-    @property
+    @cached_property  # asked for many times; hashing a model to look it up takes longer than all else
     def lengths(self) -> Lengths:
         """Positions of each side, for a sequence."""
         return lengths(self.model, self.objective)

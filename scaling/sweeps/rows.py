@@ -7,7 +7,7 @@ of heads that divides it may come from two different steps.
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
 from difflib import get_close_matches
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 from scaling.config import DataConfig, RunConfig, run_id
@@ -18,6 +18,7 @@ Changes = tuple[tuple[str, Any], ...]  # dotted path of a field, and its value
 Trunks = Mapping[tuple[str, DataConfig], RunConfig]  # by id and data: before data are prepared, ids do not tell them
 
 MANY = 20  # names: more are not listed where one of them is near
+PLAIN = frozenset((bool, int, float, str))
 SHARED = ("tokens", "schedule", "trunk")  # what a trunk and its branches agree on
 
 
@@ -138,8 +139,19 @@ def changed(config: Any, changes: Changes) -> Any:
     """The config with all changes made at once: each part is checked with every field in place."""
     found = _by_field(config, changes)
     return replace(
-        config, **{name: changed(value, inner) if inner else value for name, (value, inner) in found.items()}
+        config, **{name: _changed_part(value, inner) if inner else value for name, (value, inner) in found.items()}
     )
+
+
+def _changed_part(config: Any, changes: Changes) -> Any:
+    """`changed`; of plain values it is remembered, for thousands of rows have few models, rates and schedules."""
+    kinds = tuple(type(value) for _, value in changes)
+    return _remembered(config, changes, kinds) if PLAIN.issuperset(kinds) else changed(config, changes)
+
+
+@lru_cache(maxsize=1 << 14)
+def _remembered(config: Any, changes: Changes, kinds: tuple[type, ...]) -> Any:
+    return changed(config, changes)  # kinds: 1, 1.0 and True are equal but not the same
 
 
 def field_of(config: Any, name: str) -> Any:
@@ -206,7 +218,7 @@ def _value(config: Any, changes: Changes, path: str) -> Any:
     value, inner = _by_field(config, changes).get(head) or (field_of(config, head), ())
     if rest:
         return _value(value, inner, rest)
-    return changed(value, inner) if inner else value
+    return _changed_part(value, inner) if inner else value
 
 
 def _short(value: Any) -> str:

@@ -13,7 +13,7 @@ from scaling.attempts import Cause, GivenUp, cause_of, check_progress
 from scaling.config import RunConfig
 from scaling.lease import Lease, LeaseLost, RunHeld, wait_for
 from scaling.parallel.hosts import firsts, is_first
-from scaling.record import RunDirectory, RunRecord, read_record, write_config
+from scaling.record import OPEN, RunDirectory, RunRecord, read_record, write_config
 
 _OPEN, _TRAINED, _HELD, _GIVEN_UP = range(4)  # how a run stands
 
@@ -50,7 +50,7 @@ def claimed(
         lease = wait_for(directory.path, patience_seconds=patience_seconds)
         if lease is None:
             standing = _HELD
-        elif directory.record.exists() and read_record(directory.record).status != "failed":
+        elif directory.record.exists() and read_record(directory.record).status not in OPEN:
             standing = _TRAINED
         else:
             try:
@@ -90,6 +90,6 @@ def _noted(directory: RunDirectory, stop: threading.Event) -> Iterator[None]:
 
 
 def _outcome(directory: RunDirectory, stop: threading.Event) -> Cause:
-    if directory.record.exists() and (status := read_record(directory.record).status) != "failed":
+    if directory.record.exists() and (status := read_record(directory.record).status) not in OPEN:
         return status
     return "cancelled" if directory.cancel.exists() and not stop.is_set() else "preempted"

@@ -1,3 +1,5 @@
+import hashlib
+import json
 from dataclasses import replace
 
 import pytest
@@ -47,6 +49,27 @@ def test_where_the_data_lie_and_what_is_permitted_do_not_change_the_run_id(run):
 
 def test_whole_numbers_and_floats_name_the_same_run(run):
     assert run_id(replace(run, optim=OptimConfig(lr=1))) == run_id(replace(run, optim=OptimConfig(lr=1.0)))
+
+
+def test_a_run_id_is_the_hash_of_the_canonical_payload_whatever_was_named_before(run):
+    cooled = replace(run, schedule=ScheduleConfig(kind="cosine"), trunk=Trunk(run_id="a" * 16, tokens=run.batch_tokens))
+    for other in (run, cooled, replace(run, seed=7), replace(run, optim=OptimConfig(clip=2)), replace(run, seed=8)):
+        validated = from_dict(RunConfig, to_dict(other), "test")
+        text = json.dumps(hashed_payload(validated), sort_keys=True, separators=(",", ":"))
+        assert run_id(other) == hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@pytest.mark.parametrize("changes", [{"seed": "1"}, {"seed": 1.0}, {"seed": True}])
+def test_types_that_validation_changes_name_the_same_run_as_what_they_become(run, changes):
+    right = run_id(replace(run, seed=1))
+    assert run_id(replace(run, **changes)) == run_id(replace(run, **changes)) == right
+
+
+@pytest.mark.parametrize("changes", [{"seed": 1.5}, {"seed": None}, {"precision": "float33"}])
+def test_a_value_of_a_wrong_type_has_no_run_id_even_after_a_run_that_has_one(run, changes):
+    run_id(run)
+    with pytest.raises(ValueError, match=f"run_id: {next(iter(changes))}: "):
+        run_id(replace(run, **changes))
 
 
 def test_defaults_are_left_out_of_the_hashed_payload_so_new_fields_keep_old_ids(run):

@@ -1,5 +1,6 @@
 """The command line as a user meets it, in real processes where that matters."""
 
+import importlib
 import json
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import pytest
 from launch import data_command, state_commands, studies
 from launch.analysing import FitOptions
 from launch.analysis_commands import fit, report
+from launch.cli import COMMANDS
 from launch.decision_commands import optimum
 from launch.launch_command import LaunchOptions, launch
 from launch.plan_command import PlanOptions, plan
@@ -178,3 +180,9 @@ def test_one_run_is_planned_from_options_with_the_tokenizers_vocabulary():
     study = TrainOptions(tokens=1e5, batch=8).study()
     assert study.runs[0].model.vocab == study.runs[0].data.vocab
     assert study.runs[0].tokens % (8 * 128) == 0
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_its_function(command):
+    module, _, function = COMMANDS[command].partition(".")
+    assert callable(getattr(importlib.import_module(f"launch.{module}"), function))

@@ -1,6 +1,7 @@
 """One run of any model, from options, a published shape or a file; the list of shapes."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -26,7 +27,7 @@ def test_an_objective_brings_its_special_tokens():
 
 
 def test_a_run_is_made_again_from_its_own_file(run, tmp_path):
-    other = run.__class__(**{**vars(run), "model": NgramConfig(vocab=257, order=3, context=16)})
+    other = replace(run, model=NgramConfig(vocab=257, order=3, context=16))
     for each in (run, other):
         (tmp_path / "config.json").write_text(json.dumps(to_dict(each)), encoding="utf-8")
         assert run_id(run_of(TrainOptions(config=tmp_path / "config.json"))) == run_id(each)

@@ -1,3 +1,4 @@
+import os
 from dataclasses import replace
 
 import pytest
@@ -7,8 +8,9 @@ from launch import launch_command, studies
 from launch.launch_command import LaunchOptions
 from launch.plan_command import PlanOptions
 from launch.trained import trained
-from scaling.config import Placement
+from scaling.config import Placement, run_id
 from scaling.outcome import record_of
+from scaling.plan_file import write_plan
 from scaling.provenance import provenance
 from scaling.record import Heldout, RunDirectory, Tokens, write_record
 from scaling.sweeps import seeds
@@ -85,6 +87,35 @@ def test_a_launch_goes_on_until_the_study_grows_no_more(monkeypatch, run):
     assert given == [2, 3]
     assert study is grown[1]
     assert outcomes == {"x": "finished"}
+
+
+def test_a_finished_study_is_not_reported_again_until_its_plan_or_a_record_changes(run, tmp_path):
+    study, workspace = study_of(seeds(run, 2)), Workspace(root=tmp_path)
+    page, plan = workspace.reports / study.name / "report.html", write_plan(study, workspace)
+    records = [workspace.runs / run_id(each) / "record.json" for each in study.runs]
+    for path in (page, *records):
+        path.parent.mkdir(parents=True)
+        path.touch()
+    for path, age in ((plan, 9), (records[0], 8), (records[1], 7), (page, 6)):
+        os.utime(path, (1e9 - age, 1e9 - age))
+    assert launch_command.standing_report(study, workspace) == page
+    write_plan(study, workspace)  # says the same: left alone
+    assert launch_command.standing_report(study, workspace) == page
+    os.utime(records[1], (1e9, 1e9))
+    assert launch_command.standing_report(study, workspace) is None
+    os.utime(records[1], (1e9 - 7, 1e9 - 7))
+    write_plan(replace(study, question="another"), workspace)
+    assert launch_command.standing_report(study, workspace) is None
+    page.unlink()
+    assert launch_command.standing_report(study, workspace) is None
+
+
+def test_only_a_file_that_halves_can_grow(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text("[[sweep]]\nsuccessive_halving = { shortest = 1, longest = 2 }\n", encoding="utf-8")
+    assert studies.grows(str(path))
+    path.write_text("[[sweep]]\nseeds = 3\n", encoding="utf-8")
+    assert not studies.grows(str(path)) and not studies.grows("demo")
 
 
 def test_losses_are_read_from_records_of_runs_that_finished_or_diverged(run, tmp_path):

@@ -119,6 +119,13 @@ def test_a_value_of_the_wrong_type_is_refused_with_its_row(run, value):
         list(grid(run, {"seed": [value]}))
 
 
+def test_equal_values_of_other_types_stay_what_they_are(run):
+    cells = grid(run, {"optim.clip": [1.5, 2, 2.0], "model.layers": [1, 2]})
+    assert [repr(cell.run.optim.clip) for cell in cells] == ["1.5", "1.5", "2", "2"]  # one run, as first named
+    (_, second, third), kinds = (row["optim"] for row in cells.rows[::2]), (int, float)
+    assert (type(second.clip), type(third.clip)) == kinds
+
+
 def test_every_row_is_either_kept_or_dropped(run):
     sweep = valid(grid(run, {"model.dim": [8, 12, 16, 20], "model.heads": [1, 2, 3, 4, 5]}))
     assert len(sweep) + len(sweep.dropped) == 20
