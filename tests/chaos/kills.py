@@ -38,12 +38,13 @@ ROOT = Path(__file__).parents[2]
 RESULT = ROOT / "benchmarks/results/chaos.json"
 BLOWS = ("SIGKILL", "SIGTERM", "SIGSTOP", "long SIGSTOP")
 LAUNCHERS = 2  # at most, at once
-STEPS = (6000, 7500, 9000, 10500)  # of the branches: the plan must outlast two hundred blows
+STEPS = (3000, 3750, 4500, 5250)  # of the branches
 PAUSE_SECONDS = (1, 8)  # between two blows: a worker needs some to start, so most of them hit one that trains
+SHORT_SECONDS = (0.3, 3)  # where the plan runs ahead of the blows, so that all are dealt before it ends
 
 
 def plan(root: Path, texts: Path, trunks: int) -> Study:
-    """Trunks with four branches each, all of one shape, ten seconds a run, on prepared data."""
+    """Trunks with four branches each, all of one shape, some seconds a run, on prepared data."""
     data = DataConfig(source=Source(kind="folder", path=str(texts)), tokenizer="bytes", vocab=257, heldout_sequences=4)
     store = prepare(data, root, lambda line: None)
     model = TransformerConfig(vocab=257, dim=16, layers=1, heads=2, context=16)
@@ -63,17 +64,16 @@ def plan(root: Path, texts: Path, trunks: int) -> Study:
 
 
 LAUNCH = """
+import signal
 import sys
 from pathlib import Path
 from rich.console import Console
 from launch.devices import slots
 from launch.local import launch
 from launch.progress import Progress
-from launch.worker import RESUME_ME
 from scaling.config import Placement
 from scaling.workspace import Workspace
 from tests.chaos.kills import plan
-import signal
 def end(*_):
     raise KeyboardInterrupt
 signal.signal(signal.SIGTERM, end)
@@ -143,13 +143,14 @@ def start(root: Path, texts: Path, trunks: int) -> subprocess.Popen:
 def batter(root: Path, texts: Path, study: Study, trunks: int, kills: int, seed: int) -> tuple[Chaos, int]:
     """Launch again and again under blows, until all is settled; returns what was done and the number of launches."""
     chaos, launchers, launches = Chaos(random.Random(seed)), [], 0
-    while not settled(root, study):
+    while (trained := settled(root, study)) < len(study.runs):
         launchers = [launcher for launcher in launchers if launcher.poll() is None]
         wanted = chaos.draw.choice((1, 1, LAUNCHERS)) if chaos.done.total() < kills else 1
         while len(launchers) < wanted:
             launchers.append(start(root, texts, trunks))
             launches += 1
-        time.sleep(chaos.draw.uniform(*PAUSE_SECONDS))
+        ahead = trained / len(study.runs) > chaos.done.total() / kills
+        time.sleep(chaos.draw.uniform(*(SHORT_SECONDS if ahead else PAUSE_SECONDS)))
         chaos.wake()
         if chaos.done.total() < kills:
             chaos.strike(chaos.draw.choice(launchers))
@@ -159,10 +160,10 @@ def batter(root: Path, texts: Path, study: Study, trunks: int, kills: int, seed:
     return chaos, launches
 
 
-def settled(root: Path, study: Study) -> bool:
-    """Whether there is nothing to launch again for; a run whose worker was killed twice has failed, and there is."""
+def settled(root: Path, study: Study) -> int:
+    """Runs that need no other launch; one whose worker was killed twice has failed, and does."""
     paths = [RunDirectory(root / "runs" / run_id(run)).record for run in study.runs]
-    return all(path.exists() and read_record(path).status != "failed" for path in paths)
+    return sum(path.exists() and read_record(path).status != "failed" for path in paths)
 
 
 def faults(quiet: Path, struck: Path, study: Study) -> list[str]:
