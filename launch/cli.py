@@ -11,6 +11,7 @@ import sys
 from typing import NoReturn
 
 from launch.worker import RESUME_ME
+from scaling.disk import DiskFull, is_full
 
 USAGE = """\
 usage: scaling COMMAND [...]
@@ -116,12 +117,19 @@ def main() -> None:
     try:
         known[command](arguments)
     except (ValueError, OSError) as error:  # what a user can mend; anything else is ours and shows its trace
-        _refuse(f"scaling {command}: {error}")
+        _refuse(f"scaling {command}: {_with_help(error)}")
     except Terminated:
         print("stopped; what is trained is kept, and the same command goes on from there", file=sys.stderr)
         sys.exit(RESUME_ME)
     except KeyboardInterrupt:
         sys.exit("\nstopped; what is trained is kept, and the same command goes on from there")
+
+
+def _with_help(error: Exception) -> str:
+    """A full disk's error as the system gives it says neither where nor what to do."""
+    if isinstance(error, DiskFull) or not isinstance(error, OSError) or not is_full(error):
+        return str(error)
+    return f"{error}: free some space (df -h shows where) and give the same command again; what is written is kept"
 
 
 def _terminate(*_: object) -> NoReturn:

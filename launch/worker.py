@@ -20,6 +20,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -55,8 +56,8 @@ def _train(task: dict[str, Any], runs: Path, root: Path, say: Any, stop: threadi
     from scaling.record import RunDirectory, read_config
 
     directory = RunDirectory(runs / task["run_id"])
-    _redirect(directory.log)
     try:
+        _redirect(directory.log)
         from scaling.data.prepare import prepare
         from scaling.training.loop import train
 
@@ -75,7 +76,8 @@ def _train(task: dict[str, Any], runs: Path, root: Path, say: Any, stop: threadi
     except (RunHeld, LeaseLost):
         return say({"event": "held", "run_id": task["run_id"]})
     except Exception as error:  # whatever went wrong, the other runs go on
-        traceback.print_exc()
+        with suppress(OSError):  # the log may lie on a disk that is full
+            traceback.print_exc()
         message = f"{type(error).__name__}: {error}"
         return say({"event": "failed", "run_id": task["run_id"], "cause": cause_of(error), "message": message})
     if record is None:

@@ -15,6 +15,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from scaling.disk import writing
 from scaling.record import RecordError
 
 COLUMNS = ("step", "tokens", "flops", "loss", "lr", "grad_norm", "step_seconds", "auxiliary", "dropped")
@@ -28,19 +29,23 @@ class CurveWriter:
         rows = read_live(path)
         kept = [row for row in rows if row["step"] <= after_step]
         self.dropped_seconds = sum(row["step_seconds"] for row in rows if row["step"] > after_step)
-        temporary = path.with_suffix(".tmp")
-        temporary.write_text("".join(map(_line, kept)), encoding="utf-8")
-        os.replace(temporary, path)
-        self._file = path.open("a", encoding="utf-8")
+        self._path, temporary = path, path.with_suffix(".tmp")
+        with writing(path):
+            temporary.write_text("".join(map(_line, kept)), encoding="utf-8")
+            os.replace(temporary, path)
+            self._file = path.open("a", encoding="utf-8")
 
     def append(self, row: dict[str, Any]) -> None:
-        self._file.write(_line(row))
+        with writing(self._path):
+            self._file.write(_line(row))
 
     def flush(self) -> None:
-        self._file.flush()
+        with writing(self._path):
+            self._file.flush()
 
     def close(self) -> None:
-        self._file.close()
+        with writing(self._path):
+            self._file.close()
 
 
 def read_live(path: Path) -> list[dict[str, Any]]:
@@ -106,8 +111,9 @@ def compact(live: Path, final: Path) -> None:
         columns, rows = (*COLUMNS, SKIPPED), [{SKIPPED: 0} | row for row in rows]
     schema = pa.schema([(name, types.get(name, pa.float64())) for name in columns])
     temporary = final.with_suffix(".tmp")
-    pq.write_table(pa.Table.from_pylist(rows, schema=schema), temporary)
-    os.replace(temporary, final)
+    with writing(final):
+        pq.write_table(pa.Table.from_pylist(rows, schema=schema), temporary)
+        os.replace(temporary, final)
 
 
 def _line(row: dict[str, Any]) -> str:

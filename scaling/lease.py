@@ -29,6 +29,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from scaling.disk import is_full, writing
+
 log = logging.getLogger(__name__)
 
 BEAT_SECONDS = 5.0
@@ -125,7 +127,7 @@ class Lease:
         self._beats.join()
         path = _highest(self.folder)
         if path is not None and _number(path) == self.number:
-            _write(self.folder, replace(self._holder, released=True))
+            self._rewrite(replace(self._holder, released=True))
 
     def _beat(self) -> None:
         while not self._ended.wait(self._beat_seconds):
@@ -135,10 +137,13 @@ class Lease:
             if (self.folder / CANCEL).exists():
                 self._cancelled.set()
             self._holder = replace(self._holder, beat=self._holder.beat + 1)
-            try:
-                _write(self.folder, self._holder)
-            except OSError as error:  # a full disk; there may be space at the next beat
-                log.warning("%s: this lease could not be renewed (%s)", self.folder, error)
+            self._rewrite(self._holder)
+
+    def _rewrite(self, holder: Holder) -> None:
+        try:
+            _write(self.folder, holder)
+        except OSError as error:  # a disk that fails; it may answer at the next beat, and else the lease expires
+            log.warning("%s: this lease could not be renewed or given up (%s)", self.folder, error)
 
 
 def take(
@@ -148,8 +153,12 @@ def take(
     beat_seconds: float = BEAT_SECONDS,
     expiry_seconds: float = EXPIRY_SECONDS,
 ) -> Lease | None:
-    """The folder's lease, or None if somebody has it. watch: what this process has seen of leases before."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """The folder's lease, or None if somebody has it. watch: what this process has seen of leases before.
+
+    Raises OSError, naming the folder, where no claim can be written there.
+    """
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     last = (watch or Watch()).free_after(folder)
     if last is None:
         return None
@@ -164,11 +173,10 @@ def take(
     )
     path = folder / f"lease-{number:06d}.json"
     try:
-        handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+        with writing(folder):
+            _create(path, _text(holder))
     except FileExistsError:
         return None
-    with os.fdopen(handle, "wb") as file:
-        file.write(_text(holder))
     if _number(_highest(folder)) != number:  # another came and went meanwhile
         path.unlink(missing_ok=True)  # who came may have cleared it away
         return None
@@ -238,11 +246,31 @@ def _text(holder: Holder) -> bytes:
     return json.dumps(asdict(holder)).encode()
 
 
+def _create(path: Path, text: bytes) -> None:
+    """Make a claim; one that could not be written is none: it would keep out whoever has space, or holds the folder."""
+    handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(text)
+    except OSError:
+        path.unlink(missing_ok=True)
+        raise
+
+
 def _write(folder: Path, holder: Holder) -> None:
+    """Rewrite a claim, whole at any moment; where there is no space for a second file, in the space that it has."""
     path = folder / f"lease-{holder.number:06d}.json"
     beside = folder / f".lease-{holder.number:06d}.{os.getpid()}"
-    beside.write_bytes(_text(holder))
-    os.replace(beside, path)
+    try:
+        beside.write_bytes(_text(holder))
+        os.replace(beside, path)
+    except OSError as error:
+        beside.unlink(missing_ok=True)
+        if not is_full(error):
+            raise
+        with path.open("r+b", buffering=0) as file:
+            file.write(_text(holder))
+            file.truncate()
 
 
 @cache

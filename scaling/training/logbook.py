@@ -126,9 +126,11 @@ class Logbook:
             self._curve.flush()
 
     def close(self, summary: dict[str, object]) -> None:
-        if self._curve is not None:
-            self._curve.close()
-        self._tracker.finish(summary)
+        try:
+            if self._curve is not None:
+                self._curve.close()
+        finally:
+            self._tracker.finish(summary)
 
     def _check(self, row: dict[str, object], skipped: bool) -> None:
         progress, loss = self.progress, row["loss"]

@@ -39,7 +39,7 @@ RESULT = ROOT / "benchmarks/results/chaos.json"
 BLOWS = ("SIGKILL", "SIGTERM", "SIGSTOP", "long SIGSTOP")
 LAUNCHERS = 2  # at most, at once
 STEPS = (3000, 3750, 4500, 5250)  # of the branches
-PAUSE_SECONDS = (1, 8)  # between two blows: a worker needs some to start, so most of them hit one that trains
+PAUSE_SECONDS = (1, 11)  # between two blows: a worker needs some to start, so most of them hit one that trains
 SHORT_SECONDS = (0.3, 3)  # where the plan runs ahead of the blows, so that all are dealt before it ends
 
 

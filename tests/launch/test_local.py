@@ -272,7 +272,7 @@ def test_a_broken_record_stops_a_launch_before_anything_is_trained(prepared, wor
 def test_a_full_disk_is_refused_before_anything_is_trained(prepared, workspace, monkeypatch):
     study = prepared()
     monkeypatch.setattr("shutil.disk_usage", lambda path: type("Usage", (), {"free": 1000})())
-    with pytest.raises(OSError, match=r"0\.00 GB free, but the checkpoints of 4 runs need about"):
+    with pytest.raises(OSError, match=r"0\.00 MB free, but the checkpoints of 4 runs need about 1\.\d\d MB"):
         launch(study, workspace, QUIET, ONE, told())
 
 
