@@ -12,11 +12,15 @@ steps has one more: skipped (1 where the update was not taken, else 0).
 import json
 import math
 import os
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from scaling.disk import writing
 from scaling.record import RecordError
+
+if TYPE_CHECKING:
+    import pyarrow
 
 COLUMNS = ("step", "tokens", "flops", "loss", "lr", "grad_norm", "step_seconds", "auxiliary", "dropped")
 SKIPPED = "skipped"
@@ -40,8 +44,15 @@ class CurveWriter:
             self._file.write(_line(row))
 
     def flush(self) -> None:
+        """What was written survives this process."""
         with writing(self._path):
             self._file.flush()
+
+    def sync(self) -> None:
+        """What was written survives this machine."""
+        self.flush()
+        with writing(self._path):
+            os.fsync(self._file.fileno())
 
     def close(self) -> None:
         with writing(self._path):
@@ -114,6 +125,20 @@ def compact(live: Path, final: Path) -> None:
     with writing(final):
         pq.write_table(pa.Table.from_pylist(rows, schema=schema), temporary)
         os.replace(temporary, final)
+
+
+def read_final(path: Path, columns: Sequence[str] | None = None) -> "pyarrow.Table":
+    """The curve of a run that has ended; RecordError where the file is damaged. columns: some of them alone."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return pq.read_table(path, columns=None if columns is None else list(columns))
+    except (pa.ArrowException, OSError) as error:
+        if isinstance(error, FileNotFoundError):
+            raise
+        problem = f"not a whole curve ({error}); delete the run's folder and train it again, or restore this file"
+        raise RecordError(path, problem) from None
 
 
 def _line(row: dict[str, Any]) -> str:

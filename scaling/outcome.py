@@ -10,7 +10,7 @@ import numpy as np
 
 from scaling.config import Placement, RunConfig, run_id, to_dict
 from scaling.counts import Params, flops_per_token, params, train_flops
-from scaling.curve import SKIPPED
+from scaling.curve import SKIPPED, read_final
 from scaling.hardware import hardware_of
 from scaling.provenance import provenance
 from scaling.record import Cost, Heldout, Provenance, RunRecord, Tokens
@@ -78,9 +78,7 @@ def record_of(
 def _tail_mean(curve: Path | None) -> float | None:
     if curve is None or not curve.exists():
         return None
-    import pyarrow.parquet as pq
-
-    table = pq.read_table(curve)
+    table = read_final(curve)
     losses = table["loss"].to_numpy()
     if SKIPPED in table.column_names:
         losses = losses[table[SKIPPED].to_numpy() == 0]

@@ -158,6 +158,21 @@ def test_clocks_that_jump_do_not_matter(tmp_path, monkeypatch):
     mine.release()
 
 
+def test_a_claim_cut_at_any_byte_stands_as_long_as_any_and_no_longer(tmp_path, monkeypatch):
+    path = elsewhere(tmp_path)
+    whole, clock = path.read_bytes(), [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    for length in range(len(whole)):
+        path.write_bytes(whole[:length])
+        watch = Watch()
+        assert holder(tmp_path) is None  # nobody who could be named
+        assert watch.free_after(tmp_path) is None
+        clock[0] += lease.EXPIRY_SECONDS - 1
+        assert watch.free_after(tmp_path) is None
+        clock[0] += 2
+        assert watch.free_after(tmp_path) == 1
+
+
 @pytest.mark.parametrize("length", [0, 1, 20, 100, -1])
 def test_a_torn_claim_stands_until_it_expires(tmp_path, monkeypatch, length):
     monkeypatch.setattr(lease, "EXPIRY_SECONDS", 0.2)
