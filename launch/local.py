@@ -10,6 +10,7 @@ written stays: launching again takes up what is left.
 """
 
 import queue
+import signal
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -34,6 +35,7 @@ from scaling.roofline import predict
 from scaling.workspace import Workspace
 
 TRIES = 2  # of a run whose worker dies
+TOLD_TO_STOP = (RESUME_ME, -signal.SIGTERM)  # codes of workers; the second where it had only just started
 HELD_SECONDS = 2.0  # between two looks at runs that another launcher holds
 LOG_LINES = 15  # of a failed run's log that are shown
 
@@ -187,7 +189,7 @@ def _hear(
         case "bye":
             return
         case "died":
-            if values["code"] == RESUME_ME:
+            if values["code"] in TOLD_TO_STOP:
                 return _resume(sweep, worker, workers, inbox, progress)
             if worker.task is None:
                 raise RuntimeError(f"a worker ended with code {values['code']} while it had nothing to do")

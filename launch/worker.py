@@ -89,11 +89,15 @@ def _train(task: dict[str, Any], runs: Path, root: Path, say: Any, stop: threadi
 
 def _speaker() -> Any:
     """A function that writes one JSON line to what is standard output now, whatever happens to it later."""
-    stream = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    channel = os.dup(1)
 
     def say(message: dict[str, Any]) -> None:
-        stream.write(json.dumps(message) + "\n")
-        stream.flush()
+        line = json.dumps(message).encode() + b"\n"
+        with suppress(
+            BrokenPipeError
+        ):  # the launcher is gone: the end of the input says so, and a checkpoint comes first
+            while line:
+                line = line[os.write(channel, line) :]
 
     return say
 

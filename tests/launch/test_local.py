@@ -219,6 +219,13 @@ def test_a_worker_that_was_told_to_stop_is_replaced_and_its_run_has_not_failed(s
     assert "goes on from its last checkpoint" in screen._console.file.getvalue()
 
 
+def test_a_worker_that_was_stopped_before_it_could_heed_it_was_stopped_all_the_same(sweep, monkeypatch):
+    monkeypatch.setattr(local, "Worker", Idle)
+    stopped, _ = busy(sweep)
+    local._hear(sweep, Message(stopped, {"event": "died", "code": -signal.SIGTERM}), [stopped], None, told())
+    assert sweep.tries == {}
+
+
 @pytest.mark.slow
 def test_a_diverged_run_is_reported_and_not_tried_again(prepared, workspace, corpus):
     study = prepared(replace(run_of(corpus), optim=OptimConfig(lr=1e38)))
