@@ -10,6 +10,7 @@ import tyro
 from rich.console import Console
 
 from launch import studies
+from scaling.disk import check_can_make
 from scaling.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -193,6 +194,7 @@ def write_report_of(
     source: str | Path, options: FitOptions, out: Path | None = None, forms: tuple[str, ...] = ()
 ) -> None:
     """Analyse thoroughly, write the report, print the result and where the page is."""
+    check_can_make(out or options.workspace.reports)
     if compares_arms(source, options):
         return _report_arms(str(source), options, out)
     from analysis.report.fit_report import write_fit_report

@@ -11,7 +11,7 @@ import sys
 from typing import NoReturn
 
 from launch.worker import RESUME_ME
-from scaling.disk import DiskFull, is_full
+from scaling.disk import REFUSED, DiskFull, is_full
 
 USAGE = """\
 usage: scaling COMMAND [...]
@@ -126,10 +126,14 @@ def main() -> None:
 
 
 def _with_help(error: Exception) -> str:
-    """A full disk's error as the system gives it says neither where nor what to do."""
-    if isinstance(error, DiskFull) or not isinstance(error, OSError) or not is_full(error):
+    """What the system says of a disk that is full or may not be written does not say what to do."""
+    if isinstance(error, DiskFull) or not isinstance(error, OSError):
         return str(error)
-    return f"{error}: free some space (df -h shows where) and give the same command again; what is written is kept"
+    if is_full(error):
+        return f"{error}: free some space (df -h shows where) and give the same command again; what is written is kept"
+    if error.errno in REFUSED:
+        return f"{error}: make it writable for this user, or choose another place"
+    return str(error)
 
 
 def _terminate(*_: object) -> NoReturn:

@@ -40,7 +40,7 @@ def writing(path: Path) -> Iterator[None]:
         if error.errno in REFUSED:
             raise OSError(
                 f"{path.absolute()}: cannot be written ({os.strerror(error.errno)}). Make its folder writable for this "
-                "user, or give another --root; status, watch, fit and compare only read"
+                "user, or write elsewhere (--root; a report's --out); status, watch, fit and compare only read"
             ) from error
         raise
 
@@ -49,4 +49,11 @@ def check_writable(folder: Path) -> None:
     """Make a folder and try to write there; raises OSError, naming it, before work is spent on what cannot be kept."""
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=folder).close()
+    check_can_make(folder)
+
+
+def check_can_make(folder: Path) -> None:
+    """The same of a folder that need not be there yet, and is not made."""
+    there = next(parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.exists())
+    with writing(folder):
+        tempfile.TemporaryFile(dir=there).close()

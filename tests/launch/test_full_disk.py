@@ -1,7 +1,7 @@
 """A sweep whose disk really fills in its middle ends with one sentence; launched again it ends as undisturbed."""
 
 import io
-import shutil
+import sys
 import threading
 import time
 from dataclasses import replace
@@ -9,11 +9,11 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
+from launch import analysis_commands, cli, state_commands
 from launch.devices import Slot
+from launch.export_command import export
 from launch.local import launch
-from launch.planned import plan_of
 from launch.progress import Progress
-from launch.status import states
 from scaling.attempts import attempts
 from scaling.config import Placement, run_id
 from scaling.data.prepare import prepare
@@ -22,6 +22,8 @@ from scaling.plan import pin
 from scaling.record import RunDirectory, read_record
 from scaling.workspace import Workspace
 from tests.disks import read_only, small_disk
+from tests.launch import made
+from tests.launch.tables import runs, write
 from tests.launch.tiny import STEP, run_of, study_of
 
 OFTEN = Placement(tracking="off", checkpoint_seconds=0.3)
@@ -100,10 +102,55 @@ def fill_at(disk, moment):
     disk.fill()
 
 
-def test_a_read_only_folder_is_refused_before_work_and_can_still_be_looked_at(study, root, tmp_path, monkeypatch):
-    workspace = workspace_on(tmp_path / "lab", root)
-    monkeypatch.setattr(shutil, "rmtree", None)  # nothing is tried that would have to be undone
+@pytest.fixture
+def locked(tmp_path):
+    """A workspace with a launched study that nobody may write to; its runs: one finished, one failed."""
+    found, workspace = made.launched(tmp_path / "lab")
+    made.settle(workspace, found.runs[0])
+    made.settle(workspace, found.runs[3], "failed")
+    write(tmp_path / "table.csv", runs())
     with read_only(workspace.root):
-        with pytest.raises(OSError, match=r"lab/runs: cannot be written \(Read-only file system\).*another --root"):
-            launch(study, workspace, OFTEN, ONE, told())
-        assert {state.state for state in states(plan_of(study), workspace)} == {"waiting"}
+        yield workspace.root
+
+
+def test_a_read_only_folder_is_refused_before_work_is_spent(study, root, tmp_path):
+    workspace = workspace_on(tmp_path / "lab", root)
+    with (
+        read_only(workspace.root),
+        pytest.raises(OSError, match=r"lab/runs: cannot be written \(Read-only file system\).*elsewhere \(--root"),
+    ):
+        launch(study, workspace, OFTEN, ONE, told())
+
+
+def test_a_study_in_a_read_only_folder_can_be_looked_at(locked, tmp_path, capsys):
+    state_commands.status(["tiny", "--root", str(locked)])
+    assert "1 failed, 1 finished, 2 waiting" in capsys.readouterr().out
+    out = tmp_path / "runs.csv"
+    export(["tiny", str(out), "--root", str(locked)])
+    assert len(out.read_text().splitlines()) == 5
+    analysis_commands.fit([str(tmp_path / "table.csv"), "--root", str(locked)])
+    assert "alpha" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("launch", "demo"), "studies: cannot be written (Read-only file system). Make its folder writable"),
+        (("train", "--tokens", "1000"), "studies: cannot be written (Read-only file system). Make its folder writable"),
+        (("data", "prepare"), "cannot be written (Read-only file system). Make its folder writable"),
+        (
+            ("report", "{root}/../table.csv"),
+            "reports: cannot be written (Read-only file system). Make its folder writable",
+        ),
+        (("cancel", "tiny"), "make it writable for this user"),
+        (("retry", "tiny"), "make it writable for this user"),
+        (("export", "tiny", "{root}/runs.csv"), "runs.csv: cannot be written (Read-only file system)"),
+    ],
+)
+def test_commands_that_write_say_where_they_cannot(locked, monkeypatch, capsys, arguments, said):
+    words = [word.format(root=locked) for word in arguments]
+    monkeypatch.setattr(sys, "argv", ["scaling", *words, "--root", str(locked)])
+    with pytest.raises(SystemExit, match="2"):
+        cli.main()
+    line = capsys.readouterr().err
+    assert said in line and str(locked) in line and "Traceback" not in line

@@ -7,6 +7,7 @@ import queue
 import signal
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -30,7 +31,7 @@ from scaling.lease import EXPIRY_SECONDS, held, holder
 from scaling.plan import pin
 from scaling.record import RecordError, RunDirectory, read_record, write_config
 from scaling.workspace import Workspace
-from tests.launch.tiny import run_of, study_of
+from tests.launch.tiny import STEP, run_of, study_of
 
 QUIET = Placement(tracking="off")
 ONE = [Slot(cores=(0,), environment=(("JAX_PLATFORMS", "cpu"), ("XLA_FLAGS", "")))]
@@ -250,6 +251,24 @@ def test_a_run_that_another_launcher_holds_is_left_to_it_until_it_lets_go(prepar
     assert other.wait() == 0
     other.stdout.close()
     assert set(outcomes.values()) == {"finished"}
+
+
+@pytest.mark.slow
+def test_two_launchers_at_once_train_no_run_twice(prepared, workspace, corpus):
+    more = [replace(run_of(corpus), seed=seed, tokens=60 * STEP) for seed in range(2, 8)]
+    study, found = prepared(*more), []
+    launchers = [
+        threading.Thread(target=lambda: found.append(launch(study, workspace, QUIET, ONE, told()))) for _ in range(2)
+    ]
+    for launcher in launchers:
+        launcher.start()
+    for launcher in launchers:
+        launcher.join()
+    everyone = {run_id(run): "finished" for run in study.runs}
+    assert found == [everyone, everyone]  # each waits for what the other trains
+    noted = [attempts(RunDirectory(workspace.runs / name)) for name in everyone]
+    assert [[attempt.cause for attempt in of_run] for of_run in noted] == [["finished"]] * len(everyone)
+    assert len({attempt.pid for of_run in noted for attempt in of_run}) == 2  # and both had some
 
 
 def test_a_held_run_shows_as_training_and_a_begun_one_as_interrupted(prepared, workspace):
