@@ -127,11 +127,11 @@ def main() -> None:
 
 def _with_help(error: Exception) -> str:
     """What the system says of a disk that is full or may not be written does not say what to do."""
-    if isinstance(error, DiskFull) or not isinstance(error, OSError):
+    if isinstance(error, DiskFull):
         return str(error)
     if is_full(error):
         return f"{error}: free some space (df -h shows where) and give the same command again; what is written is kept"
-    if error.errno in REFUSED:
+    if isinstance(error, OSError) and error.errno in REFUSED:
         return f"{error}: make it writable for this user, or choose another place"
     return str(error)
 

@@ -27,10 +27,11 @@ def check_space(workspace: Workspace, left: Collection[Task]) -> None:
 def disk_full(workspace: Workspace, task: Task, message: str) -> DiskFull:
     """What to say when a run has met a full disk. message: its error."""
     free = shutil.disk_usage(workspace.runs).free
+    cause = message.partition(". ")[0][:LONGEST_MESSAGE]  # what to do about it follows
     return DiskFull(
-        f"{workspace.runs.absolute()}: the disk is full ({_size(free)} free), run {task.run_id} could not "
-        f"go on: {message[:LONGEST_MESSAGE]}. What was written is kept. Free some space and give the same command "
-        "again: every run goes on from its last checkpoint"
+        f"{workspace.runs.absolute()}: the disk is full ({_size(free)} free), run {task.run_id} could not go on: "
+        f"{cause}. What was written is kept. Free some space and give the same command again: every run goes on from "
+        "its last checkpoint"
     )
 
 

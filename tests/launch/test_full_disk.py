@@ -1,6 +1,7 @@
 """A sweep whose disk really fills in its middle ends with one sentence; launched again it ends as undisturbed."""
 
 import io
+import signal
 import sys
 import threading
 import time
@@ -150,6 +151,8 @@ def test_a_study_in_a_read_only_folder_can_be_looked_at(locked, tmp_path, capsys
 def test_commands_that_write_say_where_they_cannot(locked, monkeypatch, capsys, arguments, said):
     words = [word.format(root=locked) for word in arguments]
     monkeypatch.setattr(sys, "argv", ["scaling", *words, "--root", str(locked)])
+    monkeypatch.setattr(signal, "signal", lambda *_: None)  # this process keeps its own handler,
+    monkeypatch.setenv("SCALING_COMMAND", "")  # and its environment
     with pytest.raises(SystemExit, match="2"):
         cli.main()
     line = capsys.readouterr().err

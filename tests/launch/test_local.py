@@ -27,6 +27,7 @@ from launch.worker import RESUME_ME
 from scaling.attempts import attempts
 from scaling.config import OptimConfig, Placement, run_id
 from scaling.data.prepare import prepare
+from scaling.disk import DiskFull
 from scaling.lease import EXPIRY_SECONDS, held, holder
 from scaling.plan import pin
 from scaling.record import RecordError, RunDirectory, read_record, write_config
@@ -154,6 +155,24 @@ def test_a_run_that_ran_out_of_memory_is_tried_again_in_smaller_parts_and_says_s
     heard(sweep, worker, event="failed", cause="out_of_memory", message="RESOURCE_EXHAUSTED")
     assert sweep.outcomes[name] == "failed"
     assert read_record(RunDirectory(sweep.workspace.runs / name).record).placement["microbatches"] == 4
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "DiskFull: /lab/runs/x/curve.jsonl: No space left on device. Free some space and give",
+        "ValueError: RESOURCE_EXHAUSTED: Error writing \"params\": No space left on device [os_error_code='28']",
+    ],
+)
+def test_a_full_disk_ends_the_launch_and_no_run_fails_by_it(sweep, message):
+    worker, name = busy(sweep)
+    with pytest.raises(
+        DiskFull, match=rf"the disk is full \(.* free\), run {name} could not go on: .*No space"
+    ) as caught:
+        heard(sweep, worker, event="failed", cause="disk_full", message=message)
+    assert str(caught.value).count("Free some space") == 1
+    assert name in sweep.left and not RunDirectory(sweep.workspace.runs / name).record.exists()
+    assert sweep.smaller == {}
 
 
 def test_a_run_whose_worker_died_is_tried_once_more(sweep, monkeypatch):
