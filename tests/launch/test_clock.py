@@ -66,7 +66,7 @@ from scaling.workspace import Workspace
 from tests.launch.test_clock import study_on
 root, texts = map(Path, sys.argv[1:])
 slot = Slot(cores=(0,), environment=(("JAX_PLATFORMS", "cpu"), ("XLA_FLAGS", "")))
-placement = Placement(tracking="off", checkpoint_seconds=0.3)
+placement = Placement(tracking="off", checkpoint_seconds=1.0)
 launch(study_on(root, texts), Workspace(root=root), placement, [slot], Progress(Console()))
 """
 
@@ -92,10 +92,10 @@ def process(code, clock_of_others, *arguments):
 
 
 def study_on(root, texts):
-    """Five runs, one of them some seconds long."""
+    """Five runs, one of them longer."""
     source = Source(kind="folder", path=str(texts))
     store = prepare(run_of(source).data, root, lambda line: None)
-    long = replace(run_of(source), tokens=1000 * STEP, data=replace(run_of(source).data, max_epochs=1e6), seed=2)
+    long = replace(run_of(source), tokens=400 * STEP, data=replace(run_of(source).data, max_epochs=1e6), seed=2)
     return pin(study_of(source, long), lambda data: replace(data, content=store.manifest.content))
 
 
