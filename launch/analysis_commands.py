@@ -94,6 +94,7 @@ def write_report_of(
     source: str | Path, options: FitOptions, out: Path | None = None, forms: tuple[str, ...] = ()
 ) -> None:
     """Analyse thoroughly, write the report, print the result and where the page is."""
+    check_can_make(out or options.workspace.reports)
     if compares_arms(source, options):
         return _report_arms(str(source), options, out)
     from analysis.report.fit_report import write_fit_report

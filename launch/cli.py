@@ -12,6 +12,7 @@ import sys
 from typing import NoReturn
 
 from launch.worker import RESUME_ME
+from scaling.disk import REFUSED, DiskFull, is_full
 
 USAGE = """\
 usage: scaling COMMAND [...]
@@ -103,12 +104,23 @@ def main() -> None:
     try:
         call(arguments)
     except (ValueError, OSError) as error:  # what a user can mend; anything else is ours and shows its trace
-        _refuse(f"scaling {command}: {error}")
+        _refuse(f"scaling {command}: {_with_help(error)}")
     except Terminated:
         print("stopped; what is trained is kept, and the same command goes on from there", file=sys.stderr)
         sys.exit(RESUME_ME)
     except KeyboardInterrupt:
         sys.exit("\nstopped; what is trained is kept, and the same command goes on from there")
+
+
+def _with_help(error: Exception) -> str:
+    """What the system says of a disk that is full or may not be written does not say what to do."""
+    if isinstance(error, DiskFull):
+        return str(error)
+    if is_full(error):
+        return f"{error}: free some space (df -h shows where) and give the same command again; what is written is kept"
+    if isinstance(error, OSError) and error.errno in REFUSED:
+        return f"{error}: make it writable for this user, or choose another place"
+    return str(error)
 
 
 def _terminate(*_: object) -> NoReturn:

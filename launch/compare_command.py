@@ -14,7 +14,7 @@ from rich.table import Table
 
 from launch.options import WhereOptions
 from scaling.config import RunConfig, to_dict
-from scaling.curve import SKIPPED, read_live
+from scaling.curve import SKIPPED, read_final, read_live
 from scaling.record import RunDirectory, RunRecord, read_config, read_record
 from scaling.workspace import Workspace
 
@@ -140,12 +140,7 @@ def _facts(run: Side) -> tuple[Any, ...]:
 
 def _curve(directory: RunDirectory) -> tuple[np.ndarray, np.ndarray]:
     """(S,) tokens and losses of the steps whose update was taken; empty where there is no curve."""
-    if directory.curve.exists():
-        import pyarrow.parquet as pq
-
-        rows = pq.read_table(directory.curve).to_pylist()
-    else:
-        rows = read_live(directory.live_curve)
+    rows = read_final(directory.curve).to_pylist() if directory.curve.exists() else read_live(directory.live_curve)
     kept = [row for row in rows if not row.get(SKIPPED)]
     return np.array([row["tokens"] for row in kept], float), np.array([row["loss"] for row in kept], float)
 

@@ -17,6 +17,7 @@ from launch.plan_command import PlanOptions, print_plan_of
 from launch.ray_options import RayOptions
 from launch.slurm_options import SlurmOptions
 from scaling.config import run_id
+from scaling.disk import check_writable
 from scaling.hardware import HARDWARE
 from scaling.mirror.bucket import bucket_of
 from scaling.parallel.layout import layout_of
@@ -180,7 +181,9 @@ def _hand_over(study: Study, options: SweepOptions, again: Callable[[], Study]) 
 
 
 def prepared(study: Study, workspace: Workspace) -> Study:
-    """The study with its data's content, prepared and enough for every run."""
+    """The study with its data's content, prepared and enough for every run; what comes of it can be written, too."""
+    for folder in (workspace.studies, workspace.runs):
+        check_writable(folder)
     from scaling.data.batches import check_enough
     from scaling.data.prepare import prepare
 

@@ -5,12 +5,13 @@ their branches. A run that another launcher holds is left to it. What went
 wrong decides whether a run is tried again: one that was stopped always is, one
 whose worker died until it gets no further (`scaling.attempts`), one that ran
 out of memory in smaller parts, one that raised an error not at all; the others
-go on. Whatever happens, what is
+go on. A full disk ends the launch, for it would end every run, and settles
+none. Whatever happens, what is
 written stays: launching again takes up what is left.
 """
 
 import queue
-import shutil
+import signal
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -23,11 +24,11 @@ from launch.devices import Slot
 from launch.pool import Message, Worker, start
 from launch.progress import Progress
 from launch.queue import Task, choose, ready
+from launch.space import check_space, disk_full
 from launch.stored import level, tell
 from launch.worker import RESUME_ME
 from scaling.attempts import GIVE_UP, attempts
 from scaling.config import Placement, RunConfig, run_id
-from scaling.counts import params
 from scaling.curve import last_live
 from scaling.hardware import HARDWARE
 from scaling.lease import BEAT_SECONDS, EXPIRY_SECONDS, Watch
@@ -41,9 +42,9 @@ from scaling.record import OPEN, RunDirectory, RunRecord, read_record, status_in
 from scaling.roofline import predict
 from scaling.workspace import Workspace
 
+TOLD_TO_STOP = (RESUME_ME, -signal.SIGTERM)  # codes of workers; the second where it had only just started
 HELD_SECONDS = 2.0  # between two looks at runs that another launcher holds
 LOG_LINES = 15  # of a failed run's log that are shown
-CHECKPOINT_BYTES_PER_PARAM = 12 * 3  # parameters and two moments; the last two kept and one being written
 
 
 @dataclass
@@ -131,7 +132,7 @@ def sweep_of(
     statuses = {name: status_in(RunDirectory(workspace.runs / name)) for name in runs}
     done = {name: status for name, status in statuses.items() if status not in not_done}
     left = {name: _task(name, *planned) for name, planned in runs.items() if name not in done}
-    _check_space(workspace, left)
+    check_space(workspace, left.values())
     if waits:  # a launch; what trains a single run leaves the request to whoever launched it
         for name in left:
             RunDirectory(workspace.runs / name).cancel.unlink(missing_ok=True)
@@ -213,7 +214,7 @@ def _hear(
         case "bye":
             return
         case "died":
-            if values["code"] == RESUME_ME:
+            if values["code"] in TOLD_TO_STOP:
                 return _resume(sweep, worker, workers, inbox, progress)
             if worker.task is None:
                 raise RuntimeError(f"a worker ended with code {values['code']} while it had nothing to do")
@@ -291,6 +292,8 @@ def _died(sweep: Sweep, worker: Worker, message: str, progress: Progress) -> Non
 
 def _raised(sweep: Sweep, task: Task, cause: str, message: str, progress: Progress) -> None:
     """An error comes again, except that what is too large for the memory may fit in smaller parts."""
+    if cause == "disk_full":
+        raise disk_full(sweep.workspace, task, message)
     smaller = None
     if cause == "out_of_memory":
         smaller = in_smaller_parts(task.run, sweep.smaller.get(task.run_id, sweep.placement))
@@ -355,14 +358,3 @@ def _task(name: str, run: RunConfig, keep_tokens: tuple[int, ...]) -> Task:
     # Small models reach less of a core's peak: what runs take relative to each other follows bytes, not only FLOPs.
     seconds = 3600 * predict(run, HARDWARE["cpu-core"]).hours
     return Task(run_id=name, run=run, seconds=seconds, keep_tokens=keep_tokens)
-
-
-def _check_space(workspace: Workspace, left: dict[str, Task]) -> None:
-    workspace.runs.mkdir(parents=True, exist_ok=True)
-    need = sum(CHECKPOINT_BYTES_PER_PARAM * params(task.run.model, task.run.objective).total for task in left.values())
-    free = shutil.disk_usage(workspace.runs).free
-    if free < need:
-        raise OSError(
-            f"{workspace.runs.absolute()}: {free / 1e9:.2f} GB free, but the checkpoints of {len(left)} runs need "
-            f"about {need / 1e9:.2f} GB; free some space, or choose another --root"
-        )

@@ -113,7 +113,7 @@ def _under_way(run: PlanRun, directory: RunDirectory, known: dict, devices: int,
     if is_training:
         known["message"] = "asked to stop" if directory.cancel.exists() else ""
     elif held is not None:
-        known["message"] = f"{held.host} has not been heard of for {silent:,.0f} s"
+        known["message"] = f"{held.host} has not been heard of for {silent:,.0f} s by this machine's clock"
     elif begun:
         known["message"] = "last attempt: " + ": ".join(filter(None, (ends(begun, held=False)[-1], begun[-1].message)))
     return State(**known, **_curve(run, directory, rows, is_training, devices)) if rows else State(**known, step=0)

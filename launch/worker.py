@@ -20,7 +20,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -64,8 +64,8 @@ def _train(task: dict[str, Any], runs: Path, root: Path, say: Any, stop: threadi
     from scaling.record import RunDirectory, read_config
 
     directory = RunDirectory(runs / task["run_id"])
-    _redirect(directory.log)
     try:
+        _redirect(directory.log)
         from scaling.data.prepare import prepare
         from scaling.training.loop import train
 
@@ -92,7 +92,8 @@ def _train(task: dict[str, Any], runs: Path, root: Path, say: Any, stop: threadi
         say({"event": "interrupted", "run_id": task["run_id"]})
         return False
     except Exception as error:  # whatever went wrong, the other runs go on
-        traceback.print_exc()
+        with suppress(OSError):  # the log may lie on a disk that is full
+            traceback.print_exc()
         message = f"{type(error).__name__}: {error}"
         say({"event": "failed", "run_id": task["run_id"], "cause": cause_of(error), "message": message})
         return True
@@ -123,11 +124,15 @@ def _on_store(task: dict[str, Any], run: "RunConfig", runs: Path, stop: threadin
 
 def _speaker() -> Any:
     """A function that writes one JSON line to what is standard output now, whatever happens to it later."""
-    stream = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    channel = os.dup(1)
 
     def say(message: dict[str, Any]) -> None:
-        stream.write(json.dumps(message) + "\n")
-        stream.flush()
+        line = json.dumps(message).encode() + b"\n"
+        with suppress(
+            BrokenPipeError
+        ):  # the launcher is gone: the end of the input says so, and a checkpoint comes first
+            while line:
+                line = line[os.write(channel, line) :]
 
     return say
 

@@ -15,10 +15,11 @@ from typing import Any, Literal
 
 from pydantic_core import from_json
 
+from scaling.disk import is_full, writing
 from scaling.record import ATTEMPTS, RunDirectory
 
-Cause = Literal["finished", "diverged", "preempted", "cancelled", "lost", "out_of_memory", "error"]
-FAULTS = ("out_of_memory", "error")
+Cause = Literal["finished", "diverged", "preempted", "cancelled", "lost", "out_of_memory", "disk_full", "error"]
+FAULTS = ("out_of_memory", "disk_full", "error")
 GIVE_UP = 5  # attempts in a row that end without a word and come to no checkpoint
 
 
@@ -115,15 +116,20 @@ def check_progress(directory: RunDirectory) -> None:
 
 
 def cause_of(error: BaseException) -> Cause:
-    """XLA has no error of its own for a device whose memory is full, only a word in the text of one."""
+    """XLA has no error of its own for a device whose memory is full, only a word in the text of one.
+
+    Whoever writes checkpoints takes the same word for a disk that is full.
+    """
     if isinstance(error, KeyboardInterrupt):
         return "preempted"
+    if is_full(error):
+        return "disk_full"
     return "out_of_memory" if "RESOURCE_EXHAUSTED" in str(error) or isinstance(error, MemoryError) else "error"
 
 
 def _append(directory: RunDirectory, values: dict[str, Any]) -> None:
     """A line of its own even where the last one was torn."""
-    with directory.attempts.open("ab+") as file:
+    with writing(directory.attempts), directory.attempts.open("ab+") as file:
         file.seek(0, os.SEEK_END)
         torn = False
         if file.tell():

@@ -12,10 +12,15 @@ steps has one more: skipped (1 where the update was not taken, else 0).
 import json
 import math
 import os
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from scaling.disk import writing
 from scaling.record import RecordError
+
+if TYPE_CHECKING:
+    import pyarrow
 
 COLUMNS = ("step", "tokens", "flops", "loss", "lr", "grad_norm", "step_seconds", "auxiliary", "dropped")
 SKIPPED = "skipped"
@@ -28,19 +33,30 @@ class CurveWriter:
         rows = read_live(path)
         kept = [row for row in rows if row["step"] <= after_step]
         self.dropped_seconds = sum(row["step_seconds"] for row in rows if row["step"] > after_step)
-        temporary = path.with_suffix(".tmp")
-        temporary.write_text("".join(map(_line, kept)), encoding="utf-8")
-        os.replace(temporary, path)
-        self._file = path.open("a", encoding="utf-8")
+        self._path, temporary = path, path.with_suffix(".tmp")
+        with writing(path):
+            temporary.write_text("".join(map(_line, kept)), encoding="utf-8")
+            os.replace(temporary, path)
+            self._file = path.open("a", encoding="utf-8")
 
     def append(self, row: dict[str, Any]) -> None:
-        self._file.write(_line(row))
+        with writing(self._path):
+            self._file.write(_line(row))
 
     def flush(self) -> None:
-        self._file.flush()
+        """What was written survives this process."""
+        with writing(self._path):
+            self._file.flush()
+
+    def sync(self) -> None:
+        """What was written survives this machine."""
+        self.flush()
+        with writing(self._path):
+            os.fsync(self._file.fileno())
 
     def close(self) -> None:
-        self._file.close()
+        with writing(self._path):
+            self._file.close()
 
 
 def read_live(path: Path) -> list[dict[str, Any]]:
@@ -106,8 +122,23 @@ def compact(live: Path, final: Path) -> None:
         columns, rows = (*COLUMNS, SKIPPED), [{SKIPPED: 0} | row for row in rows]
     schema = pa.schema([(name, types.get(name, pa.float64())) for name in columns])
     temporary = final.with_suffix(".tmp")
-    pq.write_table(pa.Table.from_pylist(rows, schema=schema), temporary)
-    os.replace(temporary, final)
+    with writing(final):
+        pq.write_table(pa.Table.from_pylist(rows, schema=schema), temporary)
+        os.replace(temporary, final)
+
+
+def read_final(path: Path, columns: Sequence[str] | None = None) -> "pyarrow.Table":
+    """The curve of a run that has ended; RecordError where the file is damaged. columns: some of them alone."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return pq.read_table(path, columns=None if columns is None else list(columns))
+    except (pa.ArrowException, OSError) as error:
+        if isinstance(error, FileNotFoundError):
+            raise
+        problem = f"not a whole curve ({error}); delete the run's folder and train it again, or restore this file"
+        raise RecordError(path, problem) from None
 
 
 def _line(row: dict[str, Any]) -> str:

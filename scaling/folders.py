@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from scaling.disk import is_full, writing
+
 
 class Folder(Protocol):
     """A place that holds small files by name. Two that are the same place are equal."""
@@ -47,15 +49,30 @@ class LocalFolder:
             return b""
 
     def create(self, name: str, data: bytes) -> None:
-        self.path.mkdir(parents=True, exist_ok=True)
-        handle = os.open(self.path / name, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
+        """A file that could not be written whole is none: it would keep out whoever has space."""
+        with writing(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
+            handle = os.open(self.path / name, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+            try:
+                with os.fdopen(handle, "wb") as file:
+                    file.write(data)
+            except OSError:
+                self.remove(name)
+                raise
 
     def rewrite(self, name: str, data: bytes) -> None:
+        """Whole at any moment; where there is no space for a second file, in the space that it has."""
         beside = self.path / f".{name}.{os.getpid()}"
-        beside.write_bytes(data)
-        os.replace(beside, self.path / name)
+        try:
+            beside.write_bytes(data)
+            os.replace(beside, self.path / name)
+        except OSError as error:
+            beside.unlink(missing_ok=True)
+            if not is_full(error):
+                raise
+            with (self.path / name).open("r+b", buffering=0) as file:
+                file.write(data)
+                file.truncate()
 
     def remove(self, name: str) -> None:
         (self.path / name).unlink(missing_ok=True)

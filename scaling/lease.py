@@ -135,21 +135,28 @@ class Lease:
         self._beats.join()
         claim = _highest(self.folder)
         if claim is not None and _number(claim) == self.number:
-            _write(self.folder, replace(self._holder, released=True))
+            self._rewrite(replace(self._holder, released=True))
 
     def _beat(self) -> None:
         while not self._ended.wait(self._beat_seconds):
             self._holder = replace(self._holder, beat=self._holder.beat + 1)
             try:
                 names = self.folder.names()
-                claim = _highest_of(names)
-                if claim is None or _number(claim) != self.number:
-                    return  # lost; `check` says so where it matters
-                if CANCEL in names:
-                    self._cancelled.set()
-                _write(self.folder, self._holder)
-            except OSError as error:  # a full disk, a store that does not answer: the next beat may do better
+            except OSError as error:  # a store that does not answer: the next beat may do better
                 log.warning("%s: this lease could not be renewed (%s)", self.folder, error)
+                continue
+            claim = _highest_of(names)
+            if claim is None or _number(claim) != self.number:
+                return  # lost; `check` says so where it matters
+            if CANCEL in names:
+                self._cancelled.set()
+            self._rewrite(self._holder)
+
+    def _rewrite(self, holder: Holder) -> None:
+        try:
+            _write(self.folder, holder)
+        except OSError as error:  # a full disk; it may answer at the next beat, and else the lease expires
+            log.warning("%s: this lease could not be renewed or given up (%s)", self.folder, error)
 
 
 def take(
@@ -159,7 +166,10 @@ def take(
     beat_seconds: float = BEAT_SECONDS,
     expiry_seconds: float = EXPIRY_SECONDS,
 ) -> Lease | None:
-    """The folder's lease, or None if somebody has it. watch: what this process has seen of leases before."""
+    """The folder's lease, or None if somebody has it. watch: what this process has seen of leases before.
+
+    Raises OSError, naming the folder, where no claim can be written there.
+    """
     folder = _folder(folder)
     last = (watch or Watch()).free_after(folder)
     if last is None:

@@ -12,7 +12,7 @@ import numpy as np
 from scaling.attempts import attempts
 from scaling.config import Placement, RunConfig, run_id, to_dict
 from scaling.counts import Params, flops_per_token, params, train_flops
-from scaling.curve import SKIPPED, read_live
+from scaling.curve import SKIPPED, read_final, read_live
 from scaling.hardware import hardware_of
 from scaling.provenance import provenance
 from scaling.record import Cost, Heldout, Provenance, RunDirectory, RunRecord, Tokens
@@ -80,9 +80,7 @@ def record_of(
 def _tail_mean(curve: Path | None) -> float | None:
     if curve is None or not curve.exists():
         return None
-    import pyarrow.parquet as pq
-
-    table = pq.read_table(curve)
+    table = read_final(curve)
     losses = table["loss"].to_numpy()
     if SKIPPED in table.column_names:
         losses = losses[table[SKIPPED].to_numpy() == 0]

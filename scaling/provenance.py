@@ -18,6 +18,7 @@ from functools import cache
 from importlib import metadata
 from pathlib import Path
 
+from scaling.disk import writing
 from scaling.record import Provenance
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "sentencepiece", "tensorflow-datasets")
@@ -98,7 +99,8 @@ def keep_changes(folder: Path) -> None:
     if len(patch) > MOST_BYTES:
         whole = patch[: patch.rfind(b"\n", 0, MOST_BYTES) + 1]
         patch = whole + f"# cut here: {len(whole)} of {len(patch)} bytes\n".encode()
-    path.write_bytes(patch)
+    with writing(path):
+        path.write_bytes(patch)
 
 
 def environment() -> dict[str, str]:

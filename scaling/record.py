@@ -19,6 +19,7 @@ from pydantic_core import from_json
 
 from scaling.config import RunConfig, from_dict, hashed_payload, run_id, to_dict
 from scaling.counts import Flops, Params
+from scaling.disk import writing
 from scaling.lease import CANCEL
 
 SCHEMA = 1
@@ -172,7 +173,8 @@ class RunDirectory:
 
 def write_config(directory: RunDirectory, run: RunConfig) -> None:
     """Claim a directory for a run, or raise if it already holds another one."""
-    directory.path.mkdir(parents=True, exist_ok=True)
+    with writing(directory.path):
+        directory.path.mkdir(parents=True, exist_ok=True)
     if not directory.config.exists():
         return write_atomic(directory.config, json.dumps(to_dict(run), indent=1, sort_keys=True))
     changed = differences(hashed_payload(read_config(directory)), hashed_payload(run))
@@ -261,7 +263,12 @@ def differences(old: Any, new: Any, path: str = "") -> list[str]:
 
 
 def write_atomic(path: Path, text: str) -> None:
-    """Write a file that is either whole or not there, even after a crash."""
+    """Write a file that is either whole or not there, even after a crash; an error of the disk names it."""
+    with writing(path):
+        _write_beside(path, text)
+
+
+def _write_beside(path: Path, text: str) -> None:
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:

@@ -1,5 +1,6 @@
 """Attempts: every one is noted with its end, and torn lines do no harm."""
 
+import errno
 import json
 
 import pytest
@@ -23,6 +24,21 @@ def test_attempts_are_numbered_and_say_how_they_ended(tmp_path):
     assert all(each.began <= each.ended for each in found if each.ended)
 
 
+def test_a_file_that_is_cut_at_any_byte_tells_of_those_before_and_takes_more(tmp_path):
+    directory = RunDirectory(tmp_path)
+    for cause in ("preempted", "error", "finished"):
+        end(directory, begin(directory), cause)
+    whole = directory.attempts.read_bytes()
+    lines = [place + 1 for place, byte in enumerate(whole) if byte == ord("\n")]
+    for length in range(len(whole)):
+        directory.attempts.write_bytes(whole[:length])
+        told = sum(place <= length + 1 for place in lines)  # a line without its newline is whole
+        causes = [each.cause for each in attempts(directory)]
+        assert causes == ["preempted", "error", "finished"][: told // 2] + [None] * (told % 2)
+        assert begin(directory) == len(causes) + 1
+        assert [each.cause for each in attempts(directory)] == [*causes, None]
+
+
 def test_a_line_that_is_torn_anywhere_loses_only_itself(tmp_path):
     directory = RunDirectory(tmp_path)
     end(directory, begin(directory), "finished")
@@ -41,6 +57,8 @@ def test_a_line_that_is_torn_anywhere_loses_only_itself(tmp_path):
     [
         (RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 1 bytes"), "out_of_memory"),
         (MemoryError(), "out_of_memory"),
+        (OSError(errno.ENOSPC, "No space left on device"), "disk_full"),
+        (ValueError("RESOURCE_EXHAUSTED: Error writing: No space left on device [os_error_code='28']"), "disk_full"),
         (ValueError("batch"), "error"),
         (KeyboardInterrupt(), "preempted"),
     ],

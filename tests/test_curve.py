@@ -1,9 +1,10 @@
 import math
+import os
 
 import pyarrow.parquet as pq
 import pytest
 
-from scaling.curve import COLUMNS, CurveWriter, compact, first_live, last_live, read_live, tail_live
+from scaling.curve import COLUMNS, CurveWriter, compact, first_live, last_live, read_final, read_live, tail_live
 from scaling.record import RecordError
 
 
@@ -96,3 +97,36 @@ def test_the_first_row_says_where_a_run_began(path, tmp_path):
     torn = tmp_path / "torn"
     torn.write_text('{"step": 1')
     assert first_live(torn) is None
+
+
+def test_a_curve_cut_at_any_byte_keeps_its_whole_rows(path):
+    whole = path.read_bytes()
+    ends = [place + 1 for place, byte in enumerate(whole) if byte == ord("\n")]
+    for length in range(len(whole)):
+        path.write_bytes(whole[:length])
+        steps = list(range(1, 1 + sum(end <= length for end in ends)))
+        assert [found["step"] for found in read_live(path)] == steps
+        assert [found["step"] for found in tail_live(path, size=10_000)] == steps
+        assert (first_live(path) is None) == (not steps)
+        assert (last_live(path) or {"step": 0})["step"] == len(steps)
+
+
+def test_a_compacted_curve_cut_at_any_byte_is_refused(path, tmp_path):
+    final = tmp_path / "curve.parquet"
+    compact(path, final)
+    for length in reversed(range(final.stat().st_size)):
+        os.truncate(final, length)
+        with pytest.raises(RecordError, match=r"curve\.parquet: not a whole curve .*train it again, or restore"):
+            read_final(final)
+    with pytest.raises(FileNotFoundError):
+        read_final(tmp_path / "none")
+
+
+def test_rows_are_on_the_disk_before_a_checkpoint_is(path, monkeypatch):
+    synced = []
+    monkeypatch.setattr("os.fsync", lambda handle: synced.append([row["step"] for row in read_live(path)]))
+    writer = CurveWriter(path, after_step=3)
+    writer.append(row(4))
+    writer.sync()
+    writer.close()
+    assert synced == [[1, 2, 3, 4]]

@@ -158,6 +158,21 @@ def test_clocks_that_jump_do_not_matter(tmp_path, monkeypatch):
     mine.release()
 
 
+def test_a_claim_cut_at_any_byte_stands_as_long_as_any_and_no_longer(tmp_path, monkeypatch):
+    path = elsewhere(tmp_path)
+    whole, clock = path.read_bytes(), [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    for length in range(len(whole)):
+        path.write_bytes(whole[:length])
+        watch = Watch()
+        assert holder(tmp_path) is None  # nobody who could be named
+        assert watch.free_after(tmp_path) is None
+        clock[0] += lease.EXPIRY_SECONDS - 1
+        assert watch.free_after(tmp_path) is None
+        clock[0] += 2
+        assert watch.free_after(tmp_path) == 1
+
+
 @pytest.mark.parametrize("length", [0, 1, 20, 100, -1])
 def test_a_torn_claim_stands_until_it_expires(tmp_path, monkeypatch, length):
     monkeypatch.setattr(lease, "EXPIRY_SECONDS", 0.2)
@@ -236,12 +251,31 @@ def test_a_process_of_the_same_number_that_began_later_is_another(tmp_path):
 
 
 @pytest.mark.slow  # making them takes half a minute
-def test_ten_thousand_leases_are_told_apart(tmp_path):
-    folders = [tmp_path / f"{number:05d}" for number in range(10_000)]
-    for folder in folders:
+def test_ten_thousand_leases_are_told_apart(tmp_path, monkeypatch):
+    """Of every four folders one was given up, one is held here, one elsewhere, and one elsewhere by who was cut off."""
+    clock = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    here = take(tmp_path / "here")
+    mine = holder(tmp_path / "here")
+    kinds = {"given up": [], "here": [], "elsewhere": [], "cut off": []}
+    for number, kind in enumerate(list(kinds) * 2500):
+        folder = tmp_path / f"{number:05d}"
         folder.mkdir()
-        elsewhere(folder, released=True)
-    assert all(holder(folder) is None for folder in folders)
-    watch = Watch()
-    assert all(watch.is_free(folder) for folder in folders)
-    assert not watch.seen
+        whose = asdict(replace(mine, number=1)) if kind == "here" else {"released": kind == "given up"}
+        elsewhere(folder, **whose)
+        kinds[kind].append(folder)
+    everywhere, watch = sorted(tmp_path.glob("0*")), Watch()
+    assert [folder for folder in everywhere if holder(folder) is None] == kinds["given up"]
+    assert [folder for folder in everywhere if watch.is_free(folder)] == kinds["given up"]
+    for beat in (1, 2):
+        clock[0] += 0.2  # twice is more than the 0.3 s after which such a lease expires
+        for folder in kinds["elsewhere"]:
+            elsewhere(folder, beat=beat)
+        free = [folder for folder in everywhere if watch.is_free(folder)]
+    assert free == sorted(kinds["given up"] + kinds["cut off"])
+    for folder in free:
+        taken = take(folder, watch)
+        assert taken.number == 2
+        taken.release()
+    assert [folder for folder in everywhere if holder(folder) is None] == free
+    here.release()

@@ -86,12 +86,15 @@ def test_a_failed_record_gives_way(directory, record, run):
     assert read_record(directory.record).status == "finished"
 
 
-def test_a_truncated_record_is_refused(directory, record):
+def test_a_record_or_config_cut_at_any_byte_is_refused(directory, record, run):
+    write_config(directory, run)
     write_record(directory, record)
-    text = directory.record.read_text()
-    directory.record.write_text(text[: len(text) // 2])
-    with pytest.raises(RecordError, match=r"not whole JSON .* delete it and train this run again"):
-        read_record(directory.record)
+    for path, read in ((directory.record, lambda: read_record(directory.record)),
+                       (directory.config, lambda: read_config(directory))):  # fmt: skip
+        for length in reversed(range(path.stat().st_size)):
+            os.truncate(path, length)
+            with pytest.raises(RecordError, match=rf"{path}: not whole JSON .* delete it and train this run again"):
+                read()
 
 
 def test_a_hand_edited_record_is_refused(directory, record):

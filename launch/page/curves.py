@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from scaling.record import RunDirectory
+from scaling.curve import read_final
+from scaling.record import RecordError, RunDirectory
 
 FIELDS = ("step", "tokens", "flops", "loss", "step_seconds")
 SPEED_STEPS = 20  # of which the speed now is the mean
@@ -30,6 +31,7 @@ class GrowingCurve:
         self._directory = directory
         self._read_to, self._file = 0, None
         self.rows: list[tuple[float, ...]] = []  # FIELDS of each step
+        self.problem = ""  # with the file of an ended run
 
     def look(self) -> None:
         """Take up new rows. A resumed run writes its file anew, an ended one turns it into Parquet."""
@@ -40,7 +42,7 @@ class GrowingCurve:
         except FileNotFoundError:
             return
         if self._file != (path, found.st_ino) or found.st_size < self._read_to:
-            self._file, self._read_to, self.rows = (path, found.st_ino), 0, []
+            self._file, self._read_to, self.rows, self.problem = (path, found.st_ino), 0, [], ""
         if found.st_size > self._read_to:
             self.rows += self._compacted(path) if path == final else self._added(path)
 
@@ -53,10 +55,12 @@ class GrowingCurve:
         return [row for line in text[:whole].splitlines() if (row := _row(line))]
 
     def _compacted(self, path: Path) -> list[tuple[float, ...]]:
-        import pyarrow.parquet as pq
-
         self._read_to = path.stat().st_size
-        columns = pq.read_table(path, columns=list(FIELDS)).to_pydict()
+        try:
+            columns = read_final(path, FIELDS).to_pydict()
+        except RecordError as error:  # the other runs are shown
+            self.problem = str(error)
+            return []
         return list(zip(*(columns[name] for name in FIELDS), strict=True))
 
     @property

@@ -75,7 +75,7 @@ class Run:
         found = state_of(planned, self.directory, seen.memory, seen.devices, seen.leases)
         if found.state not in ("finished", "diverged") or not self.curve.rows:
             self.curve.look()
-        state, message = found.state, found.message
+        state, message = found.state, found.message or self.curve.problem
         if isinstance(self.record, RecordError) and state != "training":
             state, message = "unreadable", str(self.record)
         done = found.step - (planned.steps - planned.own_steps)

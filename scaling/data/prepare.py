@@ -9,7 +9,6 @@ whole, so that a folder that exists is complete. One process prepares a data
 set at a time; another waits for it and then finds the work done.
 """
 
-import errno
 import hashlib
 import json
 import os
@@ -35,6 +34,7 @@ from scaling.data.store import (
     write_manifest,
     write_split,
 )
+from scaling.disk import is_full, writing
 from scaling.lease import held, holder
 
 Report = Callable[[str], None]
@@ -55,7 +55,8 @@ def prepare(data: DataConfig, root: Path, report: Report = print) -> Store:
         return Store.open(found)
     token_dtype(data.vocab)
     folder = _folder(data, root)
-    folder.mkdir(parents=True, exist_ok=True)
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     with _lock(folder, report):
         _build(data, folder, report)
     return Store.open(_tokens(data, folder))
@@ -161,18 +162,12 @@ def _stage(target: Path, build: Callable[[Path], object]) -> None:
         part.rename(target)
     except BaseException as error:
         shutil.rmtree(part, ignore_errors=True)
-        if _disk_full(error):
+        if is_full(error):
             raise DataError(
                 f"{target}: no space left on the device; free some, or prepare below another folder. "
                 "Nothing half-written was left behind"
             ) from error
         raise
-
-
-def _disk_full(error: BaseException) -> bool:
-    """array_record raises RuntimeError with the system's text; everything else raises OSError."""
-    full = (errno.ENOSPC, errno.EDQUOT)
-    return getattr(error, "errno", None) in full or any(os.strerror(number) in str(error) for number in full)
 
 
 def _train(data: DataConfig, corpus: Path, part: Path, report: Report) -> None:

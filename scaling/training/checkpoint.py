@@ -8,6 +8,7 @@ lies on the devices and read onto any others.
 """
 
 import logging
+import math
 import shutil
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass
@@ -84,15 +85,17 @@ class Checkpoints:
     def wait(self) -> None:
         self._manager.wait_until_finished()
 
-    def latest(self, like: TrainState) -> tuple[TrainState, Progress] | None:
+    def latest(self, like: TrainState, at_most: float = math.inf) -> tuple[TrainState, Progress] | None:
         """The last whole checkpoint, or None if there is none; removes what was left half-written or is damaged.
 
+        at_most: steps that the run's curve tells of. One after more of them is
+        removed too: going on from it would leave a gap in the curve.
         like: the state's leaves as jax.ShapeDtypeStruct. One with a sharding is
         read onto it, whatever it was saved from; one without becomes a numpy
         array. Raises ValueError where the checkpoint is of another model.
         """
         half = {path: "its writing was never completed" for path in sorted(self._folder.glob(f"*{HALF_WRITTEN}*"))}
-        step, damaged = _newest_whole(self._folder, self._manager.all_steps(), half)
+        step, damaged = _newest_whole(self._folder, self._manager.all_steps(), half, at_most)
         for bad in damaged:
             self._manager.delete(bad)
         if is_first():
@@ -119,8 +122,10 @@ def restore(folder: Path, like: TrainState, at_most: int) -> tuple[TrainState, P
         return None if step is None else _read(manager, folder, step, like)
 
 
-def _newest_whole(folder: Path, steps: Iterable[int], half: Mapping[Path, str]) -> tuple[int | None, list[int]]:
-    """The newest undamaged of some steps, and the damaged ones after it; says what is passed over.
+def _newest_whole(
+    folder: Path, steps: Iterable[int], half: Mapping[Path, str], at_most: float = math.inf
+) -> tuple[int | None, list[int]]:
+    """The newest undamaged of some steps up to `at_most`, and those after it; says what is passed over.
 
     half: folders that are no checkpoints, and why. Of several processes the
     first reads and decides, so that all take the same.
@@ -132,7 +137,7 @@ def _newest_whole(folder: Path, steps: Iterable[int], half: Mapping[Path, str]) 
     whole, damaged, problems = None, [], dict(half)
     for step in steps:
         path = folder / str(step)
-        problem = damage(path)
+        problem = damage(path) if step <= at_most else f"the run's curve ends before it, at step {at_most}"
         if problem is None:
             whole = step
             break

@@ -104,7 +104,7 @@ class Logbook:
         if step % self._placement.log_steps == 0 or step == run.steps:
             self._tracker.log(row)
         if now - self._flushed > FLUSH_SECONDS:
-            self.flush()
+            self._curve.flush()
             self._flushed = now
             self._report(
                 Live(
@@ -120,15 +120,17 @@ class Logbook:
         """Over all attempts, until now; of one that was killed, as far as its curve goes."""
         return self._earlier_wall + time.perf_counter() - self._opened
 
-    def flush(self) -> None:
-        """Make what is written so far survive this process: done before every checkpoint."""
+    def sync(self) -> None:
+        """Make what is written so far survive this machine: done before every checkpoint, which goes on from there."""
         if self._curve is not None:
-            self._curve.flush()
+            self._curve.sync()
 
     def close(self, summary: dict[str, object]) -> None:
-        if self._curve is not None:
-            self._curve.close()
-        self._tracker.finish(summary)
+        try:
+            if self._curve is not None:
+                self._curve.close()
+        finally:
+            self._tracker.finish(summary)
 
     def _check(self, row: dict[str, object], skipped: bool) -> None:
         progress, loss = self.progress, row["loss"]

@@ -20,7 +20,7 @@ from pathlib import Path
 import jax
 
 from scaling.config import NgramConfig, Placement, RunConfig, run_id
-from scaling.curve import compact
+from scaling.curve import compact, read_live
 from scaling.data.batches import check_enough, tokens_read
 from scaling.data.store import Store
 from scaling.outcome import record_of
@@ -196,7 +196,8 @@ def _devices() -> int:
 def _start(run: RunConfig, runs: Path, checkpoints: Checkpoints, site: Site) -> tuple[TrainState, Progress]:
     """The state to go on from: this run's last checkpoint, else its trunk's, else a fresh one."""
     like = checkpoint_shapes(run, site)
-    if own := checkpoints.latest(like):
+    rows = read_live(RunDirectory(runs / run_id(run)).live_curve)
+    if own := checkpoints.latest(like, at_most=rows[-1]["step"] if rows else 0):
         state, progress = own
         return from_checkpoint(run, state, site), replace(progress, attempts=progress.attempts + 1)
     if run.trunk is not None:
@@ -245,7 +246,7 @@ def _follow(
         if due or asked or step + 1 in keep or step + 1 == run.steps:
             logbook.settle(*pending)
             pending = None
-            logbook.flush()
+            logbook.sync()
             claim.check()
             checkpoints.save(for_checkpoint(run, state, site), logbook.progress)
             saved = time.perf_counter()

@@ -5,8 +5,8 @@
 It trains fifty tiny runs, ten trunks with four branches each, once in peace and
 once under blows: SIGKILL, SIGTERM, and SIGSTOP with SIGCONT after seconds or,
 sometimes, after the lease has expired; at a launcher, at a worker, or at both.
-Now and then two launchers work at once. In the end every run must be finished,
-exactly one of its attempts must have finished it, and its record and curve
+Often two launchers work at once. In the end every run must be finished, no
+attempt may have begun after the one that finished it, and its record and curve
 must be those of the undisturbed plan. Figures go to benchmarks/results/chaos.json.
 """
 
@@ -20,7 +20,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -38,10 +38,13 @@ ROOT = Path(__file__).parents[2]
 RESULT = ROOT / "benchmarks/results/chaos.json"
 BLOWS = ("SIGKILL", "SIGTERM", "SIGSTOP", "long SIGSTOP")
 LAUNCHERS = 2  # at most, at once
+STEPS = (3000, 3750, 4500, 5250)  # of the branches
+PAUSE_SECONDS = (1, 9)  # between two blows: a worker needs some to start, so most of them hit one that trains
+SHORT_SECONDS = (0.3, 3)  # where the plan runs ahead of the blows, so that all are dealt before it ends
 
 
-def plan(root: Path, texts: Path) -> Study:
-    """Fifty runs of one shape, some seconds each, on prepared data."""
+def plan(root: Path, texts: Path, trunks: int) -> Study:
+    """Trunks with four branches each, all of one shape, some seconds a run, on prepared data."""
     data = DataConfig(source=Source(kind="folder", path=str(texts)), tokenizer="bytes", vocab=257, heldout_sequences=4)
     store = prepare(data, root, lambda line: None)
     model = TransformerConfig(vocab=257, dim=16, layers=1, heads=2, context=16)
@@ -49,9 +52,9 @@ def plan(root: Path, texts: Path) -> Study:
     sweeps = (
         branches(
             RunConfig(model=model, data=data, tokens=64, batch=4, seed=seed, optim=OptimConfig(lr=1e-2)),
-            [steps * 64 for steps in (800, 1000, 1200, 1400)],
+            [steps * 64 for steps in STEPS],
         )
-        for seed in range(10)
+        for seed in range(trunks)
     )
     words = {"question": "?", "published": "", "shows": "", "cannot_show": "", "forecast_flops": 1.0}
     return pin(
@@ -61,23 +64,23 @@ def plan(root: Path, texts: Path) -> Study:
 
 
 LAUNCH = """
+import signal
 import sys
 from pathlib import Path
 from rich.console import Console
 from launch.devices import slots
 from launch.local import launch
 from launch.progress import Progress
-from launch.worker import RESUME_ME
 from scaling.config import Placement
 from scaling.workspace import Workspace
 from tests.chaos.kills import plan
-import signal
 def end(*_):
     raise KeyboardInterrupt
 signal.signal(signal.SIGTERM, end)
 root = Path(sys.argv[1])
 placement = Placement(tracking="off", checkpoint_seconds=0.3)
-launch(plan(root, Path(sys.argv[2])), Workspace(root=root), placement, slots(2), Progress(Console()))
+study = plan(root, Path(sys.argv[2]), int(sys.argv[3]))
+launch(study, Workspace(root=root), placement, slots(2), Progress(Console()))
 """
 
 
@@ -127,26 +130,28 @@ def children(pid: int) -> list[int]:
     return [int(line) for line in listed.split()]
 
 
-def start(root: Path, texts: Path) -> subprocess.Popen:
-    log = (root / "launches.log").open("ab")
-    process = subprocess.Popen(
-        [sys.executable, "-c", LAUNCH, str(root), str(texts)], cwd=ROOT, stdout=log, stderr=subprocess.STDOUT
-    )
-    log.close()
-    return process
+def start(root: Path, texts: Path, trunks: int) -> subprocess.Popen:
+    with (root / "launches.log").open("ab") as log:
+        return subprocess.Popen(
+            [sys.executable, "-c", LAUNCH, str(root), str(texts), str(trunks)],
+            cwd=ROOT,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
 
 
-def batter(root: Path, texts: Path, kills: int, seed: int) -> tuple[Chaos, int]:
+def batter(root: Path, texts: Path, study: Study, trunks: int, kills: int, seed: int) -> tuple[Chaos, int]:
     """Launch again and again under blows, until all is settled; returns what was done and the number of launches."""
     chaos, launchers, launches = Chaos(random.Random(seed)), [], 0
-    study = plan(root, texts)
-    while not settled(root, study):
+    while (trained := settled(root, study)) < len(study.runs):
         launchers = [launcher for launcher in launchers if launcher.poll() is None]
-        wanted = chaos.draw.choice((1, 1, LAUNCHERS)) if len(launchers) == 0 else len(launchers)
+        wanted = chaos.draw.choice((1, 1, LAUNCHERS)) if chaos.done.total() < kills else 1
         while len(launchers) < wanted:
-            launchers.append(start(root, texts))
+            launchers.append(start(root, texts, trunks))
             launches += 1
-        time.sleep(chaos.draw.uniform(1, 9))
+        # Trunks take as long as all their branches: when half of the runs are trained, the plan soon ends.
+        ahead = 2 * trained / len(study.runs) > chaos.done.total() / kills
+        time.sleep(chaos.draw.uniform(*(SHORT_SECONDS if ahead else PAUSE_SECONDS)))
         chaos.wake()
         if chaos.done.total() < kills:
             chaos.strike(chaos.draw.choice(launchers))
@@ -156,8 +161,10 @@ def batter(root: Path, texts: Path, kills: int, seed: int) -> tuple[Chaos, int]:
     return chaos, launches
 
 
-def settled(root: Path, study: Study) -> bool:
-    return all(RunDirectory(root / "runs" / run_id(run)).record.exists() for run in study.runs)
+def settled(root: Path, study: Study) -> int:
+    """Runs that need no other launch; one whose worker was killed twice has failed, and does."""
+    paths = [RunDirectory(root / "runs" / run_id(run)).record for run in study.runs]
+    return sum(path.exists() and read_record(path).status != "failed" for path in paths)
 
 
 def faults(quiet: Path, struck: Path, study: Study) -> list[str]:
@@ -165,23 +172,36 @@ def faults(quiet: Path, struck: Path, study: Study) -> list[str]:
     found = []
     for run in study.runs:
         one, other = (RunDirectory(root / "runs" / run_id(run)) for root in (quiet, struck))
-        mine, theirs = read_record(one.record), read_record(other.record)
-        for name in ("status", "heldout", "train_loss", "flops", "params"):
-            if getattr(mine, name) != getattr(theirs, name):
-                found.append(f"{run_id(run)}: {name} is {getattr(theirs, name)}, undisturbed {getattr(mine, name)}")
-        curves = [pq.read_table(directory.curve).column("loss") for directory in (one, other)]
-        if not curves[0].equals(curves[1]):
-            found.append(f"{run_id(run)}: another curve")
-        ends = [attempt.cause for attempt in attempts(other)]
-        if ends.count("finished") > 1:  # none, where it was killed between its record and that note
-            found.append(f"{run_id(run)}: finished {ends.count('finished')} times")
+        found += [f"{run_id(run)}: {fault}" for fault in (*unlike(one, other), *repeated(other))]
     return found
+
+
+def unlike(quiet: RunDirectory, struck: RunDirectory) -> list[str]:
+    """Where record and curve differ, but for what was measured in time."""
+    mine, theirs = read_record(quiet.record), read_record(struck.record)
+    timed = ("cost", "provenance")
+    found = [
+        f"{name} is {getattr(theirs, name)}, undisturbed {getattr(mine, name)}"
+        for name in (part.name for part in fields(mine) if part.name not in timed)
+        if getattr(theirs, name) != getattr(mine, name)
+    ]
+    if mine.cost.started_from_tokens != theirs.cost.started_from_tokens:
+        found.append(f"started from {theirs.cost.started_from_tokens}, undisturbed {mine.cost.started_from_tokens}")
+    curves = [pq.read_table(directory.curve).drop_columns("step_seconds") for directory in (quiet, struck)]
+    return found if curves[0].equals(curves[1]) else [*found, "another curve"]
+
+
+def repeated(struck: RunDirectory) -> list[str]:
+    """Attempts after the one that finished it; none has, where it was killed between its record and that note."""
+    causes = [attempt.cause for attempt in attempts(struck)]
+    return [f"trained again: {causes}"] if "finished" in causes[:-1] else []
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--trunks", type=int, default=10, help="each with four branches")
     parser.add_argument("--root", type=Path, required=True, help="an empty folder")
     options = parser.parse_args()
     quiet, struck, texts = (options.root / name for name in ("quiet", "struck", "texts"))
@@ -189,14 +209,14 @@ def main() -> None:
     draw = random.Random(0)
     for number in range(40):
         (texts / f"{number}.txt").write_text("".join(draw.choices("abcdefgh ", k=400)))
-    study = plan(quiet, texts)
+    study = plan(quiet, texts, options.trunks)
     shutil.copytree(quiet / "datasets", struck / "datasets")
     began = time.monotonic()
-    if start(quiet, texts).wait():
+    if start(quiet, texts, options.trunks).wait():
         sys.exit((quiet / "launches.log").read_text())
     peace = time.monotonic() - began
     began = time.monotonic()
-    chaos, launches = batter(struck, texts, options.kills, options.seed)
+    chaos, launches = batter(struck, texts, study, options.trunks, options.kills, options.seed)
     took = time.monotonic() - began
     found = faults(quiet, struck, study)
     everything = [attempts(RunDirectory(struck / "runs" / run_id(run))) for run in study.runs]
@@ -208,6 +228,7 @@ def main() -> None:
         "blows_in_all": chaos.done.total(),
         "launches": launches,
         "attempts": sum(map(len, everything)),
+        "attempts_by_end": dict(sorted(Counter(one.cause or "killed" for run in everything for one in run).items())),
         "seconds_in_peace": round(peace),
         "seconds": round(took),
         "faults": found,

@@ -1,14 +1,16 @@
 """The command line as a user meets it, in real processes where that matters."""
 
+import errno
 import importlib
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from launch import data_command, state_commands, studies
+from launch import cli, data_command, state_commands, studies
 from launch.analysing import FitOptions
 from launch.analysis_commands import fit, report
 from launch.cli import COMMANDS
@@ -186,3 +188,28 @@ def test_one_run_is_planned_from_options_with_the_tokenizers_vocabulary():
 def test_every_command_has_its_function(command):
     module, _, function = COMMANDS[command].partition(".")
     assert callable(getattr(importlib.import_module(f"launch.{module}"), function))
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (
+            OSError(errno.ENOSPC, "No space left on device"),
+            "No space left on device: free some space (df -h shows where)",
+        ),
+        (ValueError("RESOURCE_EXHAUSTED: No space left on device"), "device: free some space (df -h shows where)"),
+        (OSError(errno.EROFS, "Read-only file system", "/lab/x"), "'/lab/x': make it writable for this user"),
+        (FileNotFoundError(errno.ENOENT, "No such file", "/lab/x"), "No such file: '/lab/x'\n"),
+    ],
+)
+def test_what_the_system_says_of_a_disk_comes_with_what_to_do(monkeypatch, capsys, error, said):
+    def fail(arguments):
+        raise error
+
+    monkeypatch.setattr(state_commands, "status", fail)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)  # this process keeps its own handler,
+    monkeypatch.setenv("SCALING_COMMAND", "")  # and its environment
+    monkeypatch.setattr(sys, "argv", ["scaling", "status"])
+    with pytest.raises(SystemExit, match="2"):
+        cli.main()
+    assert said in capsys.readouterr().err

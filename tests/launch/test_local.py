@@ -7,6 +7,7 @@ import queue
 import signal
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -27,11 +28,12 @@ from scaling.attempts import GIVE_UP, attempts
 from scaling.attempts import begin as begin_attempt
 from scaling.config import OptimConfig, Placement, run_id
 from scaling.data.prepare import prepare
+from scaling.disk import DiskFull
 from scaling.lease import EXPIRY_SECONDS, held, holder
 from scaling.plan import pin
 from scaling.record import RecordError, RunDirectory, read_record, write_config
 from scaling.workspace import Workspace
-from tests.launch.tiny import run_of, study_of
+from tests.launch.tiny import STEP, run_of, study_of
 
 QUIET = Placement(tracking="off")
 ONE = [Slot(cores=(0,), environment=(("JAX_PLATFORMS", "cpu"), ("XLA_FLAGS", "")))]
@@ -156,6 +158,24 @@ def test_a_run_that_ran_out_of_memory_is_tried_again_in_smaller_parts_and_says_s
     assert read_record(RunDirectory(sweep.workspace.runs / name).record).placement["microbatches"] == 4
 
 
+@pytest.mark.parametrize(
+    "message",
+    [
+        "DiskFull: /lab/runs/x/curve.jsonl: No space left on device. Free some space and give",
+        "ValueError: RESOURCE_EXHAUSTED: Error writing \"params\": No space left on device [os_error_code='28']",
+    ],
+)
+def test_a_full_disk_ends_the_launch_and_no_run_fails_by_it(sweep, message):
+    worker, name = busy(sweep)
+    with pytest.raises(
+        DiskFull, match=rf"the disk is full \(.* free\), run {name} could not go on: .*No space"
+    ) as caught:
+        heard(sweep, worker, event="failed", cause="disk_full", message=message)
+    assert str(caught.value).count("Free some space") == 1
+    assert name in sweep.left and not RunDirectory(sweep.workspace.runs / name).record.exists()
+    assert sweep.smaller == {}
+
+
 def test_a_run_whose_worker_died_before_it_began_is_tried_a_limited_number_of_times(sweep, monkeypatch):
     monkeypatch.setattr(local, "Worker", Idle)
     for outcome in (*[None] * (GIVE_UP - 1), "failed"):
@@ -230,6 +250,13 @@ def test_a_worker_that_was_told_to_stop_is_replaced_and_its_run_has_not_failed(s
     assert "goes on from its last checkpoint" in screen._console.file.getvalue()
 
 
+def test_a_worker_that_was_stopped_before_it_could_heed_it_was_stopped_all_the_same(sweep, monkeypatch):
+    monkeypatch.setattr(local, "Worker", Idle)
+    stopped, _ = busy(sweep)
+    local._hear(sweep, Message(stopped, {"event": "died", "code": -signal.SIGTERM}), [stopped], None, told())
+    assert sweep.tries == {}
+
+
 @pytest.mark.slow
 def test_a_diverged_run_is_reported_and_not_tried_again(prepared, workspace, corpus):
     study = prepared(replace(run_of(corpus), optim=OptimConfig(lr=1e38)))
@@ -254,6 +281,24 @@ def test_a_run_that_another_launcher_holds_is_left_to_it_until_it_lets_go(prepar
     assert other.wait() == 0
     other.stdout.close()
     assert set(outcomes.values()) == {"finished"}
+
+
+@pytest.mark.slow
+def test_two_launchers_at_once_train_no_run_twice(prepared, workspace, corpus):
+    more = [replace(run_of(corpus), seed=seed, tokens=60 * STEP) for seed in range(2, 8)]
+    study, found = prepared(*more), []
+    launchers = [
+        threading.Thread(target=lambda: found.append(launch(study, workspace, QUIET, ONE, told()))) for _ in range(2)
+    ]
+    for launcher in launchers:
+        launcher.start()
+    for launcher in launchers:
+        launcher.join()
+    everyone = {run_id(run): "finished" for run in study.runs}
+    assert found == [everyone, everyone]  # each waits for what the other trains
+    noted = [attempts(RunDirectory(workspace.runs / name)) for name in everyone]
+    assert [[attempt.cause for attempt in of_run] for of_run in noted] == [["finished"]] * len(everyone)
+    assert len({attempt.pid for of_run in noted for attempt in of_run}) == 2  # and both had some
 
 
 def test_a_held_run_shows_as_training_and_a_begun_one_as_interrupted(prepared, workspace):
@@ -283,7 +328,7 @@ def test_a_broken_record_stops_a_launch_before_anything_is_trained(prepared, wor
 def test_a_full_disk_is_refused_before_anything_is_trained(prepared, workspace, monkeypatch):
     study = prepared()
     monkeypatch.setattr("shutil.disk_usage", lambda path: type("Usage", (), {"free": 1000})())
-    with pytest.raises(OSError, match=r"0\.00 GB free, but the checkpoints of 4 runs need about"):
+    with pytest.raises(OSError, match=r"0\.00 MB free, but the checkpoints of 4 runs need about 1\.\d\d MB"):
         launch(study, workspace, QUIET, ONE, told())
 
 

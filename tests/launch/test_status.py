@@ -177,6 +177,15 @@ def test_a_record_that_cannot_be_read_is_said_to_be_unreadable(study, text, prob
     assert state.state == "unreadable" and problem in state.message and str(directory.record) in state.message
 
 
+def test_a_record_cut_at_any_byte_is_said_to_be_unreadable(study):
+    found, workspace, _, _ = study
+    directory = made.settle(workspace, found.runs[0])
+    for length in reversed(range(directory.record.stat().st_size)):
+        os.truncate(directory.record, length)
+        settled = Memory().settled(directory.record)
+        assert settled.status == "unreadable" and "delete it and train this run again" in settled.message
+
+
 def test_a_record_is_read_once_and_again_when_it_has_changed(study):
     found, workspace, _, _ = study
     directory = made.settle(workspace, found.runs[0], "diverged")

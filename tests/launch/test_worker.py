@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from launch.worker import RESUME_ME
+from launch.worker import RESUME_ME, _speaker
 from scaling.config import Placement, run_id, to_dict
 from scaling.data.prepare import prepare
 from scaling.record import RunDirectory, read_record, write_config
@@ -105,3 +105,14 @@ def test_a_worker_told_to_stop_exits_as_resumable_and_the_run_ends_with_the_same
         for folder in (runs, tmp_path / "whole")
     ]
     np.testing.assert_array_equal(*losses)
+
+
+def test_a_launcher_that_listens_no_more_is_no_error(monkeypatch):
+    reading, writing = os.pipe()
+    monkeypatch.setattr(os, "dup", lambda handle: writing)
+    say = _speaker()
+    say({"event": "live"})
+    assert os.read(reading, 100) == b'{"event": "live"}\n'
+    os.close(reading)
+    say({"event": "live"})  # raised here, it would end a run before its checkpoint
+    os.close(writing)

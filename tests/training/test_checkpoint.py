@@ -51,9 +51,16 @@ def folder(tmp_path):
     return tmp_path / "checkpoints"
 
 
-def read(folder, like=None):
+def read(folder, like=None, **limit):
     with Checkpoints(folder) as checkpoints:
-        return checkpoints.latest(like or shapes_of(state_of(0)))
+        return checkpoints.latest(like or shapes_of(state_of(0)), **limit)
+
+
+def test_a_checkpoint_beyond_the_end_of_its_runs_curve_is_removed_for_the_one_before(folder, caplog):
+    assert read(folder, at_most=1)[1].step == 1
+    assert "2 is passed over: the run's curve ends before it, at step 1" in caplog.text
+    assert read(folder)[1].step == 1  # the other is gone
+    assert read(folder, at_most=0) is None
 
 
 @pytest.mark.parametrize(

@@ -85,3 +85,10 @@ def test_thinning_keeps_the_mean_of_every_stretch_and_of_a_whole_decade_so_many_
 
 def test_the_more_curves_the_fewer_points_each():
     assert per_decade(range(3)) == 30 and per_decade(range(100)) == 12 and per_decade(range(10_000)) == 8
+
+
+def test_a_damaged_file_of_an_ended_run_is_passed_over_and_named(directory):
+    directory.curve.write_bytes(b"PAR1 and no more")
+    curve = GrowingCurve(directory)
+    curve.look()
+    assert curve.rows == [] and f"{directory.curve}: not a whole curve" in curve.problem
