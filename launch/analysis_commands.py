@@ -18,6 +18,7 @@ from launch.analysing import (
     is_surface,
     source_of,
 )
+from scaling.disk import check_can_make
 
 console = Console()
 

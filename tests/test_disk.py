@@ -189,7 +189,9 @@ def test_a_folder_that_may_not_be_written_is_refused_by_name(tmp_path, run):
     write_config(directory, run)
     with read_only(tmp_path):
         for name in ("runs", "new"):
-            with pytest.raises(OSError, match=rf"/{name}: cannot be written \(Read-only file system\).*another --root"):
+            with pytest.raises(
+                OSError, match=rf"/{name}: cannot be written \(Read-only file system\).*write elsewhere \(--root"
+            ):
                 check_writable(tmp_path / name)
         with pytest.raises(OSError, match=r"record\.json: cannot be written \(Read-only"):
             write_record(directory, failed_record(run, Placement(), "no", 0))
