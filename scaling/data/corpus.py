@@ -10,6 +10,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,15 @@ import grain
 import tensorflow_datasets as tfds
 
 from scaling.config import Source
-from scaling.data.sources import DataError, documents
+from scaling.data.sources import DataError, Document, documents
 
 SPLITS = ("train", "validation")
-STDLIB = Source()
 SUMMARY = "summary.json"
 REPORT_SECONDS = 2.0  # between two lines of progress
+
+Walk = Callable[[], Iterator[Document]]
+
+STDLIB: Walk = partial(documents, Source())
 
 
 def is_validation(name: str, fraction: float) -> bool:
@@ -36,7 +40,7 @@ class _LocalInfo(tfds.core.DatasetInfo):
 
 
 class Corpus(tfds.core.GeneratorBasedBuilder):
-    """The documents of a `Source`, with features text, name and sha256 (of the text)."""
+    """The documents of a source, with features text, name and sha256 (of the text)."""
 
     VERSION = tfds.core.Version("1.0.0")
     # Nothing is downloaded. TFDS would look for checksums with importlib_resources, which it does not require.
@@ -45,12 +49,12 @@ class Corpus(tfds.core.GeneratorBasedBuilder):
     def __init__(
         self,
         *,
-        source: Source = STDLIB,
+        walk: Walk = STDLIB,
         validation_fraction: float = 0.05,
         report: Callable[[str], None] = lambda line: None,
         **options: Any,
     ) -> None:
-        self.source = source
+        self.walk = walk
         self.validation_fraction = validation_fraction
         self.report = report
         self.skipped: list[str] = []  # names of the documents that are not UTF-8
@@ -70,7 +74,7 @@ class Corpus(tfds.core.GeneratorBasedBuilder):
 
     def _generate_examples(self, split: str) -> Iterator[tuple[int, dict[str, str]]]:
         shown = time.monotonic()
-        for index, document in enumerate(documents(self.source)):
+        for index, document in enumerate(self.walk()):
             if is_validation(document.name, self.validation_fraction) != (split == "validation"):
                 continue
             if document.text is None:
@@ -100,14 +104,17 @@ class Summary:
     skipped_names: list[str]  # the first ten of them
 
 
-def build_corpus(folder: Path, source: Source, validation_fraction: float, report: Callable[[str], None]) -> Summary:
+def build_corpus(
+    folder: Path, walk: Walk, validation_fraction: float, report: Callable[[str], None], where: str
+) -> Summary:
     """Write a corpus into `folder`, read it back, and sum it up in summary.json.
 
-    Raises DataError if either split is left without text.
+    walk: the documents, the same ones at each call. where: what they are, for errors. Raises DataError if
+    either split is left without text.
     """
-    _require_text(source, validation_fraction)
+    _require_text(walk, validation_fraction, where)
     tfds.disable_progress_bar()  # `report` says it
-    builder = Corpus(source=source, validation_fraction=validation_fraction, report=report, data_dir=str(folder))
+    builder = Corpus(walk=walk, validation_fraction=validation_fraction, report=report, data_dir=str(folder))
     builder.download_and_prepare()
     shutil.rmtree(folder / "downloads")  # TFDS makes it though nothing is downloaded
     summary = _summary(folder, builder.skipped)
@@ -130,16 +137,15 @@ def in_order(examples: grain.MapDataset) -> Iterator[dict[str, bytes]]:
     return iter(examples.to_iter_dataset(grain.ReadOptions(num_threads=2, prefetch_buffer_size=64)))
 
 
-def _require_text(source: Source, validation_fraction: float) -> None:
+def _require_text(walk: Walk, validation_fraction: float, where: str) -> None:
     """Stop early when a split would be empty; reads no further than the first text of each."""
     found, skipped = dict.fromkeys(SPLITS, 0), 0
-    for document in documents(source):
+    for document in walk():
         skipped += document.text is None
         if document.text:
             found[SPLITS[is_validation(document.name, validation_fraction)]] += 1
         if all(found.values()):
             return
-    where = f"Source(kind={source.kind!r}, path={source.path!r})"
     if not any(found.values()):
         raise DataError(f"{where}: empty corpus, no text in it ({skipped} skipped, not UTF-8); mend Source.path")
     (empty,) = (split for split in SPLITS if not found[split])

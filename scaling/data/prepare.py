@@ -3,6 +3,7 @@
     datasets/<name>-<key>/corpus/                  documents, as a TFDS data set
                           bpe-512/tokenizer/       learned from the train split
                           bpe-512/tokens/          the store
+                          cleaned-<recipe>/        corpus and stores of what cleaning leaves
 
 A stage is built in a hidden folder beside its own and renamed when it is
 whole, so that a folder that exists is complete. One process prepares a data
@@ -18,12 +19,15 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from scaling.config import DataConfig
-from scaling.data.sources import DataError, fingerprint, readable_name
+from scaling.data.cleaning.recipe import folder_key, recipe
+from scaling.data.sources import DataError, Document, documents, fingerprint, readable_name
 from scaling.data.store import (
     FORMAT,
     MANIFEST,
@@ -37,10 +41,16 @@ from scaling.data.store import (
 )
 from scaling.lease import held, holder
 
+if TYPE_CHECKING:
+    from scaling.data.cleaning.account import Account
+    from scaling.data.cleaning.parallel import MapShards
+
 Report = Callable[[str], None]
+Walk = Callable[[], Iterator[Document]]
 
 CHUNK_BYTES = 1 << 22  # of text encoded at once: enough for threads, little memory
 REPORT_SECONDS = 2.0
+FULL = "no space left on the device; free some, or prepare below another folder"
 
 
 def prepare(data: DataConfig, root: Path, report: Report = print) -> Store:
@@ -55,19 +65,39 @@ def prepare(data: DataConfig, root: Path, report: Report = print) -> Store:
         return Store.open(found)
     token_dtype(data.vocab)
     folder = _folder(data, root)
-    folder.mkdir(parents=True, exist_ok=True)
     with _lock(folder, report):
-        _build(data, folder, report)
+        _build(data, root, report)
     return Store.open(_tokens(data, folder))
 
 
 def prepare_tokenizer(data: DataConfig, root: Path, report: Report = print) -> tuple[Path, Path]:
     """The folders of the corpus and of the tokenizer of `data`, built below `root` where they are missing."""
     token_dtype(data.vocab)
-    folder = _folder(data, root)
-    folder.mkdir(parents=True, exist_ok=True)
-    with _lock(folder, report):
-        return _build_tokenizer(data, folder, report)
+    with _lock(_folder(data, root), report):
+        return _build_tokenizer(data, root, report)
+
+
+def clean(data: DataConfig, root: Path, report: Report, map_shards: "MapShards") -> Path:
+    """The folder of the cleaned documents of `data` and of the account of their cleaning, made where it is missing."""
+    with _lock(_folder(data, root), report):
+        _clean(data, root, report, map_shards)
+    return _folder(data, root)
+
+
+def _clean(data: DataConfig, root: Path, report: Report, map_shards: "MapShards") -> "Account":
+    """Cleaning goes on where it stopped; who calls this holds the folder of its result."""
+    from scaling.data.cleaning.engine import clean
+    from scaling.data.cleaning.stage import cut
+
+    home, folder = _home(data, root), _folder(data, root)
+    try:
+        with _lock(home, report):
+            source = cut(data.source, home, report)
+        return clean(source, data.cleaning, folder, report, map_shards)
+    except OSError as error:
+        if _disk_full(error):
+            raise DataError(f"{folder}: {FULL}. What is whole is kept") from error
+        raise
 
 
 def pinned(data: DataConfig, root: Path) -> DataConfig | None:
@@ -85,18 +115,27 @@ def _find(data: DataConfig, root: Path) -> Path | None:
     if not data.content:
         path = _tokens(data, _folder(data, root))
         return path if (path / MANIFEST).exists() else None
-    stores = [path.parent for path in sorted((root / "datasets").glob(f"*/{_variant(data)}/tokens/{MANIFEST}"))]
+    place = f"*/cleaned-*/{_variant(data)}" if data.cleaning else f"*/{_variant(data)}"
+    stores = [path.parent for path in sorted((root / "datasets").glob(f"{place}/tokens/{MANIFEST}"))]
     return next((store for store in stores if _holds(store, data)), None)
 
 
 def _holds(store: Path, data: DataConfig) -> bool:
     try:
-        return read_manifest(store).content == data.content
+        found = read_manifest(store)
+        return (found.content, found.recipe) == (data.content, recipe(data.cleaning))
     except StoreError:  # of another data set or version: it is not the one that is looked for
         return False
 
 
 def _folder(data: DataConfig, root: Path) -> Path:
+    """Where the corpus and its stores lie."""
+    home = _home(data, root)
+    return home / f"cleaned-{folder_key(data.cleaning)}" if data.cleaning else home
+
+
+def _home(data: DataConfig, root: Path) -> Path:
+    """Where everything that is made of a source lies."""
     facts = [FORMAT, fingerprint(data.source), data.validation_fraction]
     key = hashlib.sha256(json.dumps(facts).encode()).hexdigest()
     return root / "datasets" / f"{readable_name(data.source)}-{key[:12]}"
@@ -116,23 +155,28 @@ def _tokens(data: DataConfig, folder: Path) -> Path:
 
 
 def _lock(folder: Path, report: Report) -> AbstractContextManager:
+    folder.mkdir(parents=True, exist_ok=True)
     if holder(folder) is not None:
         report(f"another process is preparing {folder.name}; waiting for it")
     return held(folder)
 
 
-def _build(data: DataConfig, folder: Path, report: Report) -> None:
-    _build_tokenizer(data, folder, report)
+def _build(data: DataConfig, root: Path, report: Report) -> None:
+    folder = _folder(data, root)
+    _build_tokenizer(data, root, report)
     _stage(_tokens(data, folder), lambda part: _tokenize(data, folder, part, report))
 
 
-def _build_tokenizer(data: DataConfig, folder: Path, report: Report) -> tuple[Path, Path]:
+def _build_tokenizer(data: DataConfig, root: Path, report: Report) -> tuple[Path, Path]:
     # Imported here: TFDS and grain take 2 s, and a prepared data set needs neither.
     from scaling.data.corpus import build_corpus, read_summary
 
+    folder = _folder(data, root)
     corpus = folder / "corpus"
     new = not corpus.exists()
-    _stage(corpus, lambda part: build_corpus(part, data.source, data.validation_fraction, report))
+    if new:
+        walk, where = _documents(data, root, report)
+        _stage(corpus, lambda part: build_corpus(part, walk, data.validation_fraction, report, where))
     summary = read_summary(corpus)
     if new:
         counts = ", ".join(f"{count} for {split}" for split, count in summary.documents.items())
@@ -149,6 +193,23 @@ def _build_tokenizer(data: DataConfig, folder: Path, report: Report) -> tuple[Pa
     return corpus, tokenizer
 
 
+def _documents(data: DataConfig, root: Path, report: Report) -> tuple[Walk, str]:
+    """A walk over the documents that the corpus is made of, and what they are called."""
+    where = f"Source(kind={data.source.kind!r}, path={data.source.path!r})"
+    if not data.cleaning:
+        return partial(documents, data.source), where
+    from scaling.data.cleaning.account import ACCOUNT, lines
+    from scaling.data.cleaning.parallel import in_processes
+    from scaling.data.cleaning.stage import walk_over
+
+    with in_processes() as map_shards:
+        account = _clean(data, root, report, map_shards)
+    for line in lines(account):
+        report(line)
+    folder = _folder(data, root)
+    return walk_over(folder, account), f"{where}, cleaned as {folder / ACCOUNT} says"
+
+
 def _stage(target: Path, build: Callable[[Path], object]) -> None:
     """Build a folder whole or not at all; one that exists is left as it is."""
     if target.exists():
@@ -162,10 +223,7 @@ def _stage(target: Path, build: Callable[[Path], object]) -> None:
     except BaseException as error:
         shutil.rmtree(part, ignore_errors=True)
         if _disk_full(error):
-            raise DataError(
-                f"{target}: no space left on the device; free some, or prepare below another folder. "
-                "Nothing half-written was left behind"
-            ) from error
+            raise DataError(f"{target}: {FULL}. Nothing half-written was left behind") from error
         raise
 
 
@@ -207,9 +265,19 @@ def _tokenize(data: DataConfig, folder: Path, part: Path, report: Report) -> Non
         dtype=token_dtype(tokenizer.vocab).str,
         skipped=summary.skipped,
         skipped_names=summary.skipped_names,
+        **_provenance(data, folder),
         **counts,
     )
     write_manifest(part, manifest, tokenizer.piece_bytes)
+
+
+def _provenance(data: DataConfig, folder: Path) -> dict[str, object]:
+    """What the manifest says of the cleaning."""
+    if not data.cleaning:
+        return {}
+    from scaling.data.cleaning.account import read_account, sums
+
+    return {"recipe": recipe(data.cleaning), "cleaning": sums(read_account(folder))}
 
 
 def _encoded(

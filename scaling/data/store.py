@@ -39,6 +39,19 @@ class Counts:
 
 @_strict
 @_frozen
+class Cleaned:
+    """What a step of cleaning was given and what it left."""
+
+    kind: str
+    documents: int
+    documents_kept: int
+    documents_changed: int
+    bytes: int
+    bytes_kept: int
+
+
+@_strict
+@_frozen
 class Manifest:
     """What a token store holds and what it was made of."""
 
@@ -54,6 +67,8 @@ class Manifest:
     validation: Counts
     skipped: int  # documents left out because they are not UTF-8
     skipped_names: list[str] = field(default_factory=list)  # the first ten of them
+    recipe: str = ""  # hash of the cleaning steps
+    cleaning: tuple[Cleaned, ...] = ()  # a step each
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,19 +1,24 @@
 import hashlib
+from functools import partial
 
 import pytest
 import tensorflow_datasets as tfds
 
 from scaling.config import Source
 from scaling.data.corpus import Corpus, build_corpus, in_order, is_validation, read_corpus, read_summary
-from scaling.data.sources import DataError
+from scaling.data.sources import DataError, documents
 
 
 def silent(line):
     pass
 
 
+def walk(folder):
+    return partial(documents, Source(kind="folder", path=str(folder)))
+
+
 def test_a_corpus_reads_back_through_tfds_and_grain(tmp_path, folder):
-    summary = build_corpus(tmp_path, Source(kind="folder", path=str(folder)), 0.2, silent)
+    summary = build_corpus(tmp_path, walk(folder), 0.2, silent, "here")
     splits = read_corpus(tmp_path)
     found = {split: [example["name"].decode() for example in in_order(examples)] for split, examples in splits.items()}
     assert found["train"] == sorted(found["train"])
@@ -36,8 +41,7 @@ def test_content_names_the_documents_and_the_split(tmp_path):
         (tmp_path / name / "in").mkdir(parents=True)
         for file, text in files.items():
             (tmp_path / name / "in" / file).write_text(text)
-        source = Source(kind="folder", path=str(tmp_path / name / "in"))
-        return build_corpus(tmp_path / name / "out", source, fraction, silent).content
+        return build_corpus(tmp_path / name / "out", walk(tmp_path / name / "in"), fraction, silent, "here").content
 
     files = {letter: f"text {letter}" for letter in "abcdefgh"}
     first = content("1", files)
@@ -67,7 +71,7 @@ def test_a_corpus_without_text_for_both_splits_is_refused(tmp_path, files, messa
     for name, content in files.items():
         (tmp_path / "in" / name).write_bytes(content)
     with pytest.raises(DataError, match=message):
-        build_corpus(tmp_path / "out", Source(kind="folder", path=str(tmp_path / "in")), 0.5, silent)
+        build_corpus(tmp_path / "out", walk(tmp_path / "in"), 0.5, silent, "here")
 
 
 def test_the_builder_leaves_no_folder_in_the_temporary_one(tmp_path, monkeypatch):
