@@ -3,7 +3,7 @@
 from typing import Literal
 
 from scaling.config.cleaning import CleaningStep
-from scaling.config.fields import frozen, require, strict, unhashed
+from scaling.config.fields import frozen, require, require_positive, strict, unhashed
 
 
 @strict
@@ -11,16 +11,35 @@ from scaling.config.fields import frozen, require, strict, unhashed
 class Source:
     """Where text comes from. None of it is hashed: `DataConfig.content` says what it is."""
 
-    kind: Literal["stdlib", "folder", "text", "jsonl", "parquet", "tfds"] = "stdlib"
-    path: str = ""  # file or folder, or the TFDS name; empty for stdlib
+    kind: Literal["stdlib", "packages", "folder", "text", "jsonl", "parquet", "html", "warc", "tfds"] = "stdlib"
+    path: str = ""  # file, folder, fsspec URL or TFDS name; empty for stdlib and packages
+    pattern: str = ""  # of the files of a folder, such as *.txt.gz: `*` stands for slashes too; "": as is usual
     field: str = "text"  # field of JSONL, column of Parquet, feature of TFDS
+    id_field: str = ""  # names a document; of two with one id the first is taken. "": its file and place name it
+    url_field: str = ""  # where a document was found
+    language_field: str = ""
+    licence_field: str = ""
+    most_bytes: int = 1 << 26  # of UTF-8, or of its HTML or JSON: a longer document is skipped
 
     def __post_init__(self) -> None:
         require(
-            (self.kind == "stdlib") == (self.path == ""),
+            (self.kind in ("stdlib", "packages")) == (self.path == ""),
             f"Source(kind={self.kind!r}, path={self.path!r})",
-            "stdlib takes no path, every other kind needs one",
+            "stdlib and packages take no path, every other kind needs one",
         )
+        require(
+            not self.pattern or self.kind not in ("stdlib", "packages", "tfds"),
+            f"Source(kind={self.kind!r}, pattern={self.pattern!r})",
+            "a pattern chooses files below a path that you give; leave it out",
+        )
+        named = (self.field, self.id_field, self.url_field, self.language_field, self.licence_field)
+        require(
+            self.kind in ("jsonl", "parquet", "tfds") or named == ("text", "", "", "", ""),
+            f"Source(kind={self.kind!r}) with fields {[name for name in named if name not in ('', 'text')]}",
+            "only jsonl, parquet and tfds have fields; leave them out",
+        )
+        require(self.field != "", "Source.field=''", "name the field that holds the text")
+        require_positive(self, "most_bytes")
 
 
 @strict

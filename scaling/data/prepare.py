@@ -28,6 +28,7 @@ import numpy as np
 from scaling.config import DataConfig
 from scaling.data.cleaning.recipe import folder_key, recipe
 from scaling.data.sources import DataError, Document, documents, fingerprint, readable_name
+from scaling.data.sources.skips import told
 from scaling.data.store import (
     FORMAT,
     MANIFEST,
@@ -181,8 +182,8 @@ def _build_tokenizer(data: DataConfig, root: Path, report: Report) -> tuple[Path
     if new:
         counts = ", ".join(f"{count} for {split}" for split, count in summary.documents.items())
         report(f"corpus {folder.name}: documents {counts}; {sum(summary.bytes.values()) / 1e6:.1f} MB")
-    if new and summary.skipped:
-        report(f"skipped {summary.skipped} documents that are not UTF-8: {', '.join(summary.skipped_names)}")
+        for line in told(summary.skipped):
+            report(f"skipped {line}")
     if data.content not in ("", summary.content):
         raise DataError(
             f"{folder}: the documents have content {summary.content[:12]}, but the run was planned on "
@@ -264,7 +265,6 @@ def _tokenize(data: DataConfig, folder: Path, part: Path, report: Report) -> Non
         eod=tokenizer.eod,
         dtype=token_dtype(tokenizer.vocab).str,
         skipped=summary.skipped,
-        skipped_names=summary.skipped_names,
         **_provenance(data, folder),
         **counts,
     )

@@ -6,14 +6,15 @@ end-of-document token.
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
 from pydantic import ConfigDict, with_config
 
-from scaling.config import from_dict, to_dict
+from scaling.config import from_dict
 from scaling.data.sources import DataError
+from scaling.data.sources.skips import Skipped, told
 
 FORMAT = 1
 MANIFEST = "manifest.json"  # written last: a folder without it is no store
@@ -65,8 +66,7 @@ class Manifest:
     dtype: str  # of the token files, little endian
     train: Counts
     validation: Counts
-    skipped: int  # documents left out because they are not UTF-8
-    skipped_names: list[str] = field(default_factory=list)  # the first ten of them
+    skipped: dict[str, Skipped] = field(default_factory=dict)  # documents left out, by fault
     recipe: str = ""  # hash of the cleaning steps
     cleaning: tuple[Cleaned, ...] = ()  # a step each
 
@@ -92,14 +92,13 @@ class Store:
             for split, counts in (("train", held.train), ("validation", held.validation))
         ]
         tokenizer = f"{held.tokenizer}, vocabulary {held.vocab:,}, SHA-256 {held.tokenizer_sha256[:12]}"
-        names = f" ({', '.join(held.skipped_names)}{', ...' if held.skipped > len(held.skipped_names) else ''})"
         return "\n".join(
             [
                 f"source:     {held.source}",
                 f"content:    {held.content}",
                 f"tokenizer:  {tokenizer}",
                 *splits,
-                f"skipped:    {held.skipped} documents, not UTF-8{names if held.skipped else ''}",
+                *(f"skipped:    {line}" for line in told(held.skipped) or ["nothing"]),
                 f"folder:     {self.path}",
             ]
         )
@@ -156,7 +155,7 @@ def write_split(
 def write_manifest(folder: Path, manifest: Manifest, piece_bytes: np.ndarray) -> None:
     """The last step of a store: from here on `Store.open` accepts the folder."""
     (folder / "pieces.bytes").write_bytes(piece_bytes.astype("<i4").tobytes())
-    (folder / MANIFEST).write_text(json.dumps(to_dict(manifest), indent=1), encoding="utf-8")
+    (folder / MANIFEST).write_text(json.dumps(asdict(manifest), indent=1), encoding="utf-8")
 
 
 def read_manifest(path: Path) -> Manifest:
@@ -171,6 +170,9 @@ def read_manifest(path: Path) -> Manifest:
     if not isinstance(values, dict) or values.get("format") != FORMAT:
         found = values.get("format") if isinstance(values, dict) else values
         raise StoreError(f"{file}: format {found!r}, but this version reads format {FORMAT}; {_again(path)}")
+    if isinstance(values.get("skipped"), int):  # written when there was one fault only
+        names = values.pop("skipped_names", [])
+        values["skipped"] = {"not UTF-8": {"documents": values["skipped"], "names": names}} if names else {}
     try:
         return from_dict(Manifest, values, str(file))
     except ValueError as error:

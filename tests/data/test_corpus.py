@@ -6,7 +6,8 @@ import tensorflow_datasets as tfds
 
 from scaling.config import Source
 from scaling.data.corpus import Corpus, build_corpus, in_order, is_validation, read_corpus, read_summary
-from scaling.data.sources import DataError, documents
+from scaling.data.sources import DataError, Document, documents
+from scaling.data.sources.skips import Skipped
 
 
 def silent(line):
@@ -31,9 +32,30 @@ def test_a_corpus_reads_back_through_tfds_and_grain(tmp_path, folder):
     assert summary == read_summary(tmp_path)
     assert summary.documents == {split: len(names) for split, names in found.items()}
     assert sum(summary.bytes.values()) == sum((folder / f"d{number:02d}.txt").stat().st_size for number in range(60))
-    assert (summary.skipped, summary.skipped_names) == (1, ["latin.txt"])
+    assert summary.skipped == {"not UTF-8": Skipped(documents=1, names=["latin.txt"])}
     # and by name, as any other TFDS data set
     assert len(tfds.data_source("corpus", data_dir=str(tmp_path), split="train")) == len(found["train"])
+
+
+def test_a_source_is_read_once_and_what_it_says_of_documents_is_kept(tmp_path):
+    reads = []
+
+    def walk():
+        reads.append(0)
+        for number in range(40):
+            reads[-1] += 1
+            yield Document(name=str(number), text=f"text {number}", url=f"u{number}", language="en", licence="CC0")
+
+    build_corpus(tmp_path, walk, 0.5, silent, "here")
+    # Once whole, after a look at the first of each split.
+    assert len(reads) == 2 and reads[0] < 20 and reads[1] == 40
+    splits = read_corpus(tmp_path)
+    for examples in splits.values():
+        for example in in_order(examples):
+            assert example["url"] == b"u" + example["name"]
+            assert (example["language"], example["licence"]) == (b"en", b"CC0")
+    assert sum(map(len, splits.values())) == 40
+    assert not list(tmp_path.rglob("aside*"))
 
 
 def test_content_names_the_documents_and_the_split(tmp_path):
@@ -60,9 +82,9 @@ def test_the_share_of_held_out_names_is_the_fraction():
 @pytest.mark.parametrize(
     ("files", "message"),
     [
-        ({}, r"empty corpus, no text in it \(0 skipped, not UTF-8\); mend Source\.path"),
-        ({"a": b""}, r"empty corpus"),
-        ({"a": b"\xff"}, r"empty corpus, no text in it \(1 skipped, not UTF-8\)"),
+        ({}, r"empty corpus, no text in it \(skipped: nothing\); mend Source\.path"),
+        ({"a": b""}, r"empty corpus, no text in it \(skipped: 1 empty: a\)"),
+        ({"a": b"\xff"}, r"empty corpus, no text in it \(skipped: 1 not UTF-8: a\)"),
         ({"a": b"x"}, r"all 1 documents fall outside the (train|validation) split.*validation_fraction=0\.5"),
     ],
 )

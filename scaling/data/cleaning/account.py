@@ -8,6 +8,7 @@ from typing import Any
 from scaling.config.identity import from_dict
 from scaling.data.cleaning.tally import Sizes, Tally
 from scaling.data.sources import DataError
+from scaling.data.sources.skips import Skipped
 from scaling.data.store import Cleaned
 
 ACCOUNT = "cleaning.json"  # written last: a folder without it is not clean yet
@@ -24,14 +25,13 @@ class StepAccount:
 
 @dataclass(kw_only=True)
 class Account:
-    """All steps in order. not_utf8: documents that were left out before the first of them."""
+    """All steps in order. skipped: documents that were left out before the first of them, by fault."""
 
     format: int = FORMAT
     steps: list[StepAccount]
     before: Sizes
     after: Sizes
-    not_utf8: int
-    not_utf8_names: list[str]  # the first ten
+    skipped: dict[str, Skipped]
 
 
 def read_account(folder: Path) -> Account:

@@ -32,6 +32,7 @@ from scaling.data.cleaning.build import work
 from scaling.data.cleaning.contract import Global, Placed
 from scaling.data.cleaning.parallel import MapShards
 from scaling.data.cleaning.tally import Sizes, Tally
+from scaling.data.sources.skips import Skips
 
 REPORT_SECONDS = 2.0
 
@@ -186,13 +187,14 @@ def _finish(walks: list[Pass], source: Path, space: Path, folder: Path) -> None:
     passed = [_read_passed(_whole(space, number)) for number in range(len(walks))]
     steps = [step for walk in walks for step in walk.steps]
     tallies = [tally for part in passed for tally in part.steps]
-    names = shards.not_utf8(source)
+    skips = Skips()
+    for document in shards.faulty(source):
+        skips.add(document)
     account = Account(
         steps=[StepAccount(config=to_dict(s), tally=t) for s, t in zip(steps, tallies, strict=True)],
         before=passed[0].before,
         after=passed[-1].after,
-        not_utf8=len(names),
-        not_utf8_names=names[:10],
+        skipped=skips.by_fault,
     )
     _write_json(folder / ACCOUNT, account)
 

@@ -16,7 +16,8 @@ SCHEMA = pa.schema(
     [
         ("index", pa.int64()),
         ("name", pa.string()),
-        ("text", pa.large_string()),  # null if it is not UTF-8
+        ("text", pa.large_string()),  # null if it is not fit for use
+        ("fault", pa.string()),  # why
         ("url", pa.string()),
         ("language", pa.string()),
         ("licence", pa.string()),
@@ -69,17 +70,13 @@ def write_table(path: Path, table: pa.Table) -> None:
 
 
 def read(path: Path) -> list[Placed]:
-    """The documents of a shard; those that are not UTF-8 are left out."""
+    """The documents of a shard; those that have no text are left out."""
     try:
         table = pq.read_table(path, schema=SCHEMA)
     except (pa.ArrowInvalid, OSError) as error:
         raise DataError(f"{path}: not a whole shard ({error}); delete its folder and prepare again") from None
-    rows = zip(*(table.column(name).to_pylist() for name in SCHEMA.names), strict=True)
-    return [
-        Placed(index=index, document=Document(name=name, text=text, url=url, language=language, licence=licence))
-        for index, name, text, url, language, licence in rows
-        if text is not None
-    ]
+    rows = (row for row in table.to_pylist() if row["text"] is not None)
+    return [Placed(index=row.pop("index"), document=Document(**row)) for row in rows]
 
 
 def walk(folder: Path) -> Iterator[Document]:
@@ -89,17 +86,17 @@ def walk(folder: Path) -> Iterator[Document]:
             yield placed.document
 
 
-def not_utf8(folder: Path) -> list[str]:
-    """Names of the documents that have no text because they are not UTF-8."""
-    names: list[str] = []
+def faulty(folder: Path) -> Iterator[Document]:
+    """The documents that have no text but a fault."""
+    column = SCHEMA.get_field_index("text")
     for path in shards(folder):
-        file = pq.ParquetFile(path)
-        column = SCHEMA.get_field_index("text")
-        groups = range(file.metadata.num_row_groups)
-        if any(file.metadata.row_group(g).column(column).statistics.null_count for g in groups):
-            table = file.read(["name", "text"])
-            names += table.filter(table["text"].is_null())["name"].to_pylist()
-    return names
+        with pq.ParquetFile(path) as file:
+            groups = range(file.metadata.num_row_groups)
+            if not any(file.metadata.row_group(g).column(column).statistics.null_count for g in groups):
+                continue
+            table = file.read(["name", "fault", "text"])
+        rows = table.filter(table["text"].is_null()).select(["name", "fault"]).to_pylist()
+        yield from (Document(text=None, **row) for row in rows)
 
 
 def text_bytes(text: str) -> int:

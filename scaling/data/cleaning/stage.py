@@ -5,7 +5,7 @@ datasets/<name>-<key>/documents/          the source as shards, for all recipes
 """
 
 from collections.abc import Callable, Iterator
-from itertools import chain
+from itertools import chain, repeat
 from pathlib import Path
 
 from scaling.config import Source
@@ -26,10 +26,16 @@ def cut(source: Source, home: Path, report: Callable[[str], None]) -> Path:
 
 
 def walk_over(folder: Path, account: Account) -> Callable[[], Iterator[Document]]:
-    """A walk over the cleaned documents in `folder`, and in front of them those that were no text."""
+    """A walk over the cleaned documents in `folder`, and in front of them those that were left out before."""
 
     def walk() -> Iterator[Document]:
-        no_text = (Document(name=name, text=None) for name in account.not_utf8_names)
-        return chain(no_text, shards.walk(folder / "documents"))
+        return chain(_left_out(account), shards.walk(folder / "documents"))
 
     return walk
+
+
+def _left_out(account: Account) -> Iterator[Document]:
+    """As many documents without text as there were; only the first ten of each fault have their names."""
+    for fault, found in account.skipped.items():
+        for name in chain(found.names, repeat("", found.documents - len(found.names))):
+            yield Document(name=name, text=None, fault=fault)
