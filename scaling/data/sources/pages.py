@@ -1,6 +1,7 @@
 """Documents in web pages: HTML files, and the pages of WARC archives."""
 
 import codecs
+import logging
 import re
 import zlib
 from collections.abc import Iterator
@@ -8,7 +9,7 @@ from typing import Any, BinaryIO
 
 from scaling.config import Source
 from scaling.data.sources.document import DataError, Document, document, faulty
-from scaling.data.sources.places import File, at_most, damaged, place, until_damage
+from scaling.data.sources.places import DAMAGE, File, at_most, place, until_damage
 
 HTML_TYPES = ("text/html", "application/xhtml+xml")
 DECLARED_WITHIN = 4096  # bytes of a page; browsers look at 1024
@@ -43,6 +44,7 @@ def page_text(html: str) -> str | None:
         import trafilatura
     except ImportError:
         raise DataError("web pages need the package trafilatura: pip install 'scaling-lab[data]'") from None
+    logging.getLogger("trafilatura").setLevel(logging.CRITICAL)  # pages without text are counted
     return trafilatura.extract(html, include_comments=False)
 
 
@@ -105,8 +107,6 @@ def _page(name: str, page: bytes, most_bytes: int, declared: str = "", url: str 
 def _records(file: File, most_bytes: int) -> Iterator[Document]:
     try:
         from warcio.archiveiterator import ArchiveIterator
-        from warcio.exceptions import ArchiveLoadFailed
-        from warcio.statusandheaders import StatusAndHeadersParserException
     except ImportError:
         raise DataError("WARC archives need the package warcio: pip install 'scaling-lab[data]'") from None
 
@@ -115,22 +115,28 @@ def _records(file: File, most_bytes: int) -> Iterator[Document]:
 
     with file.open() as stream:
         archive = Quiet(_Unmistaken(stream), verify_http=False)
-        try:
-            for number, record in enumerate(archive):
-                if not (record.rec_headers.get_header("Content-Length") or "").isdecimal():
-                    raise EOFError("a record has no length")
-                found = _record(f"{file.name}:{number}", record, most_bytes)
-                while record.raw_stream.read(PIECE_BYTES):
-                    pass
-                # What is left of the limit is missing.
-                if record.raw_stream.limit or archive.err_count:
-                    raise EOFError("a record does not end where it says")
-                if found is not None:
-                    yield found
-            if archive.next_line:  # the beginning of a record, which warcio takes for the end
-                raise EOFError("the last record has no length")
-        except (ArchiveLoadFailed, StatusAndHeadersParserException):
-            yield damaged(file, "no record where one should begin")
+        for number, record in enumerate(iter(lambda: _next(archive), None)):
+            if not (record.rec_headers.get_header("Content-Length") or "").isdecimal():
+                raise EOFError("a record has no length")
+            found = _record(f"{file.name}:{number}", record, most_bytes)
+            while record.raw_stream.read(PIECE_BYTES):
+                pass
+            # What is left of the limit is missing.
+            if record.raw_stream.limit or archive.err_count:
+                raise EOFError("a record does not end where it says")
+            if found is not None:
+                yield found
+        if archive.next_line:  # the beginning of a record, which warcio takes for the end
+            raise EOFError("the last record has no length")
+
+
+def _next(archive: Any) -> Any:
+    try:
+        return next(archive, None)
+    except (DataError, OSError, *DAMAGE):
+        raise
+    except Exception as error:  # warcio stumbles in many ways over what is no record
+        raise EOFError("no record where one should begin") from error
 
 
 class _Unmistaken:
