@@ -224,7 +224,8 @@ def _remote(source: Source) -> Remote:
     except ImportError:
         raise DataError(f"{source.path}: needs the package fsspec: pip install 'scaling-lab[data]'") from None
     filesystem, root = fsspec.core.url_to_fs(source.path)
-    if root and filesystem.isfile(root):
+    # On the web everything is a file, and a folder one whose address ends in a slash.
+    if root and not source.path.endswith("/") and filesystem.isfile(root):
         folder, _, name = root.rpartition("/")
         return Remote(filesystem, f"{folder}/" if folder else "", [name], source.path)
     if root and not filesystem.isdir(root):
