@@ -86,7 +86,7 @@ class Remote:
 
     def stamp(self, name: str) -> list:
         """All that its file system tells of it: at least a size, mostly a time or a checksum."""
-        info = self.filesystem.info(self.root + name)
+        info = said(self.where, lambda: self.filesystem.info(self.root + name))
         return [[key, str(value)] for key, value in sorted(info.items())]
 
     def _open(self, name: str, where: str) -> BinaryIO:
@@ -135,8 +135,8 @@ def interpreter() -> str:
 
 
 def readable(name: str) -> str:
-    """A file's name as valid text: bytes that are not UTF-8 are written as \\xff."""
-    return os.fsencode(name).decode("utf-8", "backslashreplace")
+    """A file's name as valid text. Of bytes that are not UTF-8 Python makes half characters; they are spelled out."""
+    return name.encode("utf-8", "backslashreplace").decode()
 
 
 def said(where: str, read: Callable[[], Any], archived: bool = False) -> Any:

@@ -1,5 +1,6 @@
 import gzip
 import re
+import sys
 
 import pytest
 
@@ -167,6 +168,15 @@ def test_pages_sent_in_chunks_are_put_together(tmp_path):
     (tmp_path / "a.warc").write_bytes(answer("http://a.example", chunks, headers=headers))
     (document,) = found("warc", tmp_path)
     assert all(f"Chunked: {sentence}" in document.text for sentence in SENTENCES)
+
+
+@pytest.mark.parametrize(("package", "name"), [("trafilatura", "a.html"), ("warcio.archiveiterator", "a.warc")])
+def test_a_missing_package_is_named(tmp_path, monkeypatch, package, name):
+    (tmp_path / name).write_text(page("x"))
+    monkeypatch.setitem(sys.modules, package, None)
+    named = package.partition(".")[0]
+    with pytest.raises(DataError, match=rf"need the package {named}: pip install 'scaling-lab\[data\]'"):
+        found(name[2:], tmp_path)
 
 
 def test_nothing_of_a_page_is_printed_when_its_length_is_wrong(tmp_path, capfd):

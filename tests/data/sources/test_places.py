@@ -1,3 +1,4 @@
+import errno
 import io
 import os
 import sys
@@ -10,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from scaling.config import Source
-from scaling.data.sources import DataError, documents, fingerprint, readable_name
+from scaling.data.sources import DataError, documents, fingerprint, places, readable_name
 
 
 def texts(kind, path, **options):
@@ -159,8 +160,31 @@ def test_pipes_links_to_nowhere_and_devices_are_no_files(tmp_path):
 
 def test_a_name_that_is_not_utf8_is_written_with_backslashes(tmp_path):
     (tmp_path / os.fsdecode(b"caf\xe9.txt")).write_text("coffee")
-    assert texts("folder", tmp_path) == {r"caf\xe9.txt": "coffee"}
+    assert texts("folder", tmp_path) == {r"caf\udce9.txt": "coffee"}
     fingerprint(Source(kind="folder", path=str(tmp_path)))
+
+
+def test_a_disk_that_fails_is_an_error_and_no_skipped_document(tmp_path, monkeypatch):
+    class Torn(io.RawIOBase):
+        def readable(self):
+            return True
+
+        def readinto(self, buffer):
+            raise OSError(errno.EIO, "Input/output error")
+
+    (tmp_path / "a.txt.gz").write_bytes(b"")
+    monkeypatch.setattr(places, "_open_local", lambda path: io.BufferedReader(Torn()))
+    with pytest.raises(DataError, match=r"a\.txt\.gz: cannot be read \(Input/output error\); mend that, or Source"):
+        texts("text", tmp_path)
+
+
+def test_a_folder_that_may_not_be_listed_is_an_error(tmp_path, monkeypatch):
+    def forbidden(path):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr("os.scandir", forbidden)
+    with pytest.raises(DataError, match=r".*: cannot be listed \(Permission denied\)"):
+        texts("text", tmp_path)
 
 
 def test_a_file_that_vanishes_while_others_are_read_is_an_error(tmp_path):
