@@ -46,7 +46,7 @@ def bounded_lines(file: BinaryIO, most_bytes: int) -> Iterator[tuple[bytes, int]
     """Every line and its length in bytes; of one longer than `most_bytes` only the beginning is kept."""
     while line := file.readline(most_bytes + 1):
         length, end = len(line), line
-        while len(end) and not end.endswith(b"\n") and length > most_bytes:
+        while length > most_bytes and end and not end.endswith(b"\n"):
             end = file.readline(1 << 16)
             length += len(end)
         yield line, length
