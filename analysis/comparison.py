@@ -28,6 +28,8 @@ from analysis.words import Estimate
 
 POSITION = "loss_by_position."  # columns of the loss at places in a sequence
 UNNAMED = "no arm"  # runs that the study names no arm for
+CUTTING = ("tokenizer", "vocab", "content")  # columns that decide what a token is; a tokenizer is learned of its text
+NATS, BITS = "nats per token", "bits per byte"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +62,7 @@ class Comparison:
 
     selection: Selection
     x: str  # the column that losses are drawn against: flops, or params where all runs saw as many tokens
+    unit: str  # of the losses: nats per token; bits per byte where not all runs read the same tokens
     arms: tuple[ComparedArm, ...]
     baselines: pa.Table  # runs that took no training FLOPs, such as counted n-grams; column `arm`
     same: tuple[SameExponent, ...]
@@ -102,6 +105,7 @@ def compare_arms(
     """
     table = _named(table, manifest)  # before the selection: two arms may have a run that came out the same
     free = _untrained(table, manifest)
+    table, unit = _comparable(table, manifest)
     trained = replace(manifest, runs=tuple(run for run in manifest.runs if run.run_id not in free))
     selection = select(table, trained, drop_incomplete=drop_incomplete, trust_flops=trust_flops)
     not_done: list[NotDone] = []
@@ -113,6 +117,7 @@ def compare_arms(
     return Comparison(
         selection=selection,
         x=x,
+        unit=unit,
         arms=arms,
         baselines=table.filter(pc.is_in(table["run_id"], pa.array(sorted(free), pa.string()))),
         same=same,
@@ -120,7 +125,7 @@ def compare_arms(
         rates=rates,
         seeds=seeds,
         not_done=tuple(not_done),
-        warnings=(*selection.doubts, *_cautions(arms, rates, seeds)),
+        warnings=(*selection.doubts, *_cautions(arms, unit, rates, seeds)),
         seed=seed,
         draws=draws,
     )
@@ -155,6 +160,28 @@ def _named(table: pa.Table, manifest: Manifest) -> pa.Table:
     for name, values in (("arm", names), ("arm_in_study", arms)):
         table = table.append_column(name, pa.array(values, pa.string()))
     return table
+
+
+def _comparable(table: pa.Table, manifest: Manifest) -> tuple[pa.Table, str]:
+    """The table with losses that compare, and their unit: bits per byte where runs of the study read other tokens."""
+    planned = {run.run_id for run in manifest.runs}
+    ours = table.filter(pa.array([name in planned for name in table["run_id"].to_pylist()]))
+    have_loss = ours.filter(pc.is_valid(ours["loss"]))
+    if not _tokens_differ(have_loss) or not _all_have_bits(have_loss):
+        return table, NATS
+    bits, nats = table["bits_per_byte"], table["loss"]
+    error = pc.multiply(table["loss_se"], pc.divide(bits, nats))
+    for name, values in (("loss", bits), ("loss_se", error)):
+        table = table.set_column(table.column_names.index(name), name, values)
+    return table, BITS
+
+
+def _tokens_differ(table: pa.Table) -> bool:
+    return any(len(set(table[name].to_pylist()) - {None}) > 1 for name in CUTTING if name in table.column_names)
+
+
+def _all_have_bits(table: pa.Table) -> bool:
+    return "bits_per_byte" in table.column_names and np.isfinite(column(table, "bits_per_byte")).all()
 
 
 def _objectives(table: pa.Table) -> list[str]:
@@ -249,8 +276,13 @@ def _pooled_seeds(arms: Sequence[ComparedArm]) -> SeedNoise | None:
     return SeedNoise(scale=float(np.sqrt(squares / freedom)), freedom=freedom, cells=sum(n.cells for n in found))
 
 
-def _cautions(arms: Sequence[ComparedArm], rates: Sequence[RateCurve], seeds: SeedNoise | None) -> list[Doubt]:
+def _cautions(
+    arms: Sequence[ComparedArm], unit: str, rates: Sequence[RateCurve], seeds: SeedNoise | None
+) -> list[Doubt]:
     found = []
+    if unit == NATS and arms and _tokens_differ(pa.concat_tables([a.table for a in arms], promote_options="default")):
+        text = "the runs read different tokens, and not all have bits per byte: nats per token do not compare"
+        found.append(Doubt(name="other_tokens", text=text))
     if len({arm.objective for arm in arms}) > 1:
         text = "losses of different objectives are of different tokens: compare levels within one objective only"
         found.append(Doubt(name="several_objectives", text=text))

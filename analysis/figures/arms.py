@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from analysis.compared_arm import ComparedArm
-from analysis.comparison import Comparison, positions
+from analysis.comparison import BITS, NATS, Comparison, positions
 from analysis.figures.compute import COMPUTE, LOSS, parabola
 from analysis.figures.palette import INK, MARKERS, MUTED, SERIES, budget_colours
 from analysis.figures.style import (
@@ -35,7 +35,7 @@ from analysis.learning_rates import RateCurve
 from analysis.tables.table import column
 
 PANEL, MOST_COLUMNS = (4.6, 4.2), 3  # inches, of one panel among several; in a row
-MEASURES = {"loss": LOSS, "bits_per_byte": "bits per byte"}
+UNITS = {NATS: LOSS, BITS: "loss L (bits per byte)"}
 AXES = {
     "flops": COMPUTE,
     "params": "parameters N",
@@ -64,10 +64,10 @@ def arm_losses(found: Comparison, x: str = "", measure: str = "loss") -> Figure:
             _arm(axes, found, arm, x, measure)
         for row, dashes in zip(baselines(found, objective), cycle(DASHES), strict=False):
             axes.axhline(row[measure], color=MUTED, linestyle=dashes, linewidth=1.4, label=row["arm"], zorder=1)
-        log_axes(axes, AXES[x], MEASURES[measure] + _by(objective, shown))
+        log_axes(axes, AXES[x], (UNITS[found.unit] if measure == "loss" else BITS) + _by(objective, shown))
         _compute_ticks(axes) if x == "flops" else count_ticks(axes.xaxis, *axes.get_xlim())
         value_ticks(axes.yaxis, np.array(axes.get_ylim()))
-        if measure == "loss" and (share := bits_of_loss(found, objective)):
+        if measure == "loss" and found.unit == NATS and (share := bits_of_loss(found, objective)):
             _second_scale(axes, share)
     _legend(figure, drawn)
     return figure
@@ -89,7 +89,7 @@ def arm_isoflops(found: Comparison) -> Figure:
             axes.plot(*parabola(minimum), color=colour, linewidth=1.6, zorder=2, **kind)
             if not minimum.rejected:
                 axes.scatter(minimum.params, minimum.loss, color=colour, marker="*", s=170, edgecolor="white", zorder=4)
-        log_axes(axes, AXES["params"], LOSS)
+        log_axes(axes, AXES["params"], UNITS[found.unit])
         axes.annotate(arm.name, (0.98, 0.97), xycoords="axes fraction", ha="right", va="top", color=INK)
         count_ticks(axes.xaxis, *axes.get_xlim())
         value_ticks(axes.yaxis, np.array(axes.get_ylim()))
@@ -150,7 +150,7 @@ def loss_by_position(found: Comparison) -> Figure:
 
 
 @styled
-def learning_rates(curves: Sequence[RateCurve]) -> Figure:
+def learning_rates(curves: Sequence[RateCurve], unit: str = NATS) -> Figure:
     """Loss against learning rate, a line a size with a star at its best rate; a panel an arm."""
     if not curves:
         raise ValueError("learning_rates: no setting was trained with at least 3 learning rates")
@@ -165,7 +165,7 @@ def learning_rates(curves: Sequence[RateCurve]) -> Figure:
             axes.plot(curve.lr, curve.loss, "-o", color=colour, linewidth=1.4, markersize=4, label=curve.label)
             hollow = {"markerfacecolor": "white"} if curve.edge else {}
             axes.plot(curve.best, curve.loss[lowest], "*", color=colour, markersize=13, zorder=4, **hollow)
-        log_axes(axes, "peak learning rate", LOSS)
+        log_axes(axes, "peak learning rate", UNITS[unit])
         axes.annotate(arm, (0.5, 0.98), xycoords="axes fraction", ha="center", va="top", color=INK)
         value_ticks(axes.yaxis, np.array(axes.get_ylim()))
     _legend(figure, drawn)
@@ -184,7 +184,7 @@ def baselines(found: Comparison, objective: str) -> list[dict[str, Any]]:
 
 
 def bits_of_loss(found: Comparison, objective: str) -> float | None:
-    """Bits per byte over nats per token where that is one number: all predict the same text in the same tokens."""
+    """Bits per byte over the loss where that is one number: all predict the same text in the same tokens."""
     if not has(found, objective, "bits_per_byte"):
         return None
     share = np.concatenate([column(a.table, "bits_per_byte") / column(a.table, "loss") for a in found.of(objective)])
@@ -225,7 +225,7 @@ def _compute_ticks(axes: Axes) -> None:
 def _second_scale(axes: Axes, share: float) -> None:
     """Bits per byte on the right, of losses on the left."""
     right = axes.secondary_yaxis("right", functions=(lambda loss: loss * share, lambda bits: bits / share))
-    right.set_ylabel(MEASURES["bits_per_byte"])
+    right.set_ylabel(BITS)
     value_ticks(right.yaxis, share * np.array(axes.get_ylim()))
 
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from analysis import figures
 from analysis.compared_arm import SAME, axis_name
-from analysis.comparison import Comparison
+from analysis.comparison import BITS, Comparison
 from analysis.figures.arms import baselines, bits_of_loss, has
 from analysis.report.comparison_text import (
     ALL,
@@ -26,7 +26,7 @@ from analysis.report.comparison_text import (
 )
 from analysis.report.page import cards, facts, notes, page, paragraph, section, table_html
 from analysis.report.pictures import Picture, run_texts
-from analysis.report.report import BRACKETS, figure_blocks, warnings
+from analysis.report.report import figure_blocks, warnings
 from analysis.tables.table import Manifest, column, write_csv
 from analysis.words import Estimate, bracket, compact, flops, interval, percent, plural
 from scaling.record import write_atomic
@@ -79,7 +79,7 @@ def comparison_answers(found: Comparison) -> str:
         for arm in found.arms if arm.isoflop and arm.isoflop.params
     ]  # fmt: skip
     numbers = numbers if len(numbers) <= MOST_CARDS else []
-    note = paragraph(BRACKETS, "muted") if numbers else ""
+    note = paragraph(f"Brackets hold 95% intervals; losses are {found.unit}.", "muted") if numbers else ""
     return said + cards(numbers) + note
 
 
@@ -105,7 +105,8 @@ def _answer(found: Comparison) -> list[str]:
         at = f"{flops(reach)} FLOPs" if found.x == "flops" else f"{compact(reach)} parameters"
         ranked = ", ".join(f"{name} {loss:.3f}" for loss, name in sorted(lowest))
         goal = f" ({objective.replace('_', ' ')})" if len(found.objectives) > 1 else ""
-        said.append(f"Loss{goal} at {at}, the lowest first: {ranked}.")
+        unit = f" in {found.unit}" if found.unit == BITS else ""
+        said.append(f"Loss{goal}{unit} at {at}, the lowest first: {ranked}.")
     if said and found.seeds:
         said[-1] += f" Runs that differ by their seed alone differ by {percent(found.seeds.scale)}."
     for item in found.same:
@@ -153,7 +154,7 @@ def comparison_pictures(found: Comparison) -> Iterator[Picture]:
     if found.rates:
         said = "; ".join(f"{curve.arm}, {curve.label}: {curve.best:.3g}" for curve in found.rates)
         yield Picture(
-            name="rates", title="Learning rates", figure=figures.learning_rates(found.rates),
+            name="rates", title="Learning rates", figure=figures.learning_rates(found.rates, found.unit),
             caption="Runs that differ in their peak learning rate alone. The star is the best rate, hollow where it is "
             "the last that was tried.", alt=f"Best learning rates: {said}.",
         )  # fmt: skip
@@ -163,6 +164,8 @@ def _loss_caption(found: Comparison) -> str:
     said = "Each point is a run; a line is the power law through an arm's runs"
     if any(arm.isoflop and arm.line for arm in found.arms):
         said += ", or through its isoFLOP minima, the stars"
+    if found.unit == BITS:
+        said += ". Losses are in bits per byte, because not all runs read the same tokens"
     return said + (". A dashed level took no training FLOPs." if found.baselines.num_rows else ".")
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from analysis.compared_arm import ComparedArm, axis_name
-from analysis.comparison import Comparison, Worth, positions
+from analysis.comparison import BITS, Comparison, Worth, positions
 from analysis.report.export import plain
 from analysis.tables.table import column
 from analysis.words import compact, flops, interval, plural, short
@@ -23,6 +23,8 @@ def summarise_comparison(found: Comparison) -> str:
     if reasons:
         left = ", ".join(f"{count} {why}" for why, count in reasons.items())
         lines[0] += f"; {sum(reasons.values())} left out ({left})"
+    if found.unit == BITS:
+        lines += ["losses in bits per byte: not all runs read the same tokens"]
     width = max([len(row[0]) for row in arm_rows(found)], default=0)
     lines += ["", *(f"  {name:<{width}}  {rest}" for name, rest in map(_arm_line, arm_rows(found)))]
     lines += ["", *exponent_lines(found)] if exponent_lines(found) else []
@@ -96,6 +98,7 @@ def comparison_json(found: Comparison) -> dict[str, Any]:
             "schema": 1,
             "kind": "comparison",
             "x": found.x,
+            "unit": found.unit,
             "runs_compared": found.table.num_rows,
             "left_out": found.selection.left_out,
             "arms": [_arm_json(arm, found.x) for arm in found.arms],

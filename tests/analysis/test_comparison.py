@@ -120,3 +120,27 @@ def test_a_study_without_a_usable_run_compares_nothing_and_lists_what_is_missing
 def test_the_same_seed_gives_the_same_intervals(by_budget):
     again = compare_arms(*budgets(), draws=100)
     np.testing.assert_array_equal(again.arms[0].line.draws, by_budget.arms[0].line.draws)
+
+
+def test_arms_that_read_other_tokens_are_compared_in_bits_per_byte():
+    runs = Runs()
+    for vocab, bytes_per_token in ((257, 1.0), (4096, 3.0)):
+        for flops in (1e10, 3e10, 1e11, 3e11):
+            bits = 2.0 * (flops / 1e10) ** -0.1 * (1.1 if vocab == 257 else 1.0)
+            nats = bits * np.log(2) * bytes_per_token
+            runs.add(f"{vocab}", params=1e4, tokens=flops / 6e4, flops=flops, loss=nats, bits=bits / nats, vocab=vocab)
+    found = compare_arms(*runs.study(), draws=20)
+    assert found.unit == "bits per byte"
+    (worth,) = found.worth  # a tenth less loss is as 1.1 ** 10 of the compute
+    assert worth.factor.value == pytest.approx(1.1**-10, rel=0.05)
+    assert column(found.arms[0].table, "loss_se")[0] == pytest.approx(0.01 / np.log(2))
+
+
+def test_other_tokens_without_bits_per_byte_are_told():
+    runs = Runs()
+    for vocab in (257, 4096):
+        for flops in (1e10, 3e10, 1e11, 3e11):
+            runs.add(f"{vocab}", params=1e4, tokens=flops / 6e4, flops=flops, loss=3.0, bits=None, vocab=vocab)
+    found = compare_arms(*runs.study(), draws=20)
+    assert found.unit == "nats per token"
+    assert any(doubt.name == "other_tokens" and "do not compare" in doubt.text for doubt in found.warnings)
