@@ -53,11 +53,24 @@ class Cleaned:
 
 @_strict
 @_frozen
+class PartCounts:
+    """One of the sources that a store of a mixture holds, one after another in each split."""
+
+    name: str
+    source: str  # for people: where its documents came from
+    content: str  # SHA-256 over its documents in order, their names and their split
+    train: Counts
+    validation: Counts
+    cleaning: tuple[Cleaned, ...] = ()  # a step each
+
+
+@_strict
+@_frozen
 class Manifest:
     """What a token store holds and what it was made of."""
 
     format: int = FORMAT
-    content: str  # SHA-256 over the documents in order, their names and their split
+    content: str  # SHA-256 over the documents in order, their names and their split; over those of the parts
     source: str  # for people: where the documents came from
     tokenizer: str  # kind
     tokenizer_sha256: str
@@ -69,6 +82,7 @@ class Manifest:
     skipped: dict[str, Skipped] = field(default_factory=dict)  # documents left out, by fault
     recipe: str = ""  # hash of the cleaning steps
     cleaning: tuple[Cleaned, ...] = ()  # a step each
+    parts: tuple[PartCounts, ...] = ()  # of a mixture; their counts add up to those above
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,12 +106,17 @@ class Store:
             for split, counts in (("train", held.train), ("validation", held.validation))
         ]
         tokenizer = f"{held.tokenizer}, vocabulary {held.vocab:,}, SHA-256 {held.tokenizer_sha256[:12]}"
+        parts = [
+            f"part:       {part.name}, {part.train.tokens:,} and {part.validation.tokens:,} tokens, of {part.source}"
+            for part in held.parts
+        ]
         return "\n".join(
             [
                 f"source:     {held.source}",
                 f"content:    {held.content}",
                 f"tokenizer:  {tokenizer}",
                 *splits,
+                *parts,
                 *(f"skipped:    {line}" for line in told(held.skipped) or ["nothing"]),
                 f"folder:     {self.path}",
             ]
@@ -150,6 +169,12 @@ def write_split(
             ends.append(tokens)
     (folder / f"{split}.ends").write_bytes(np.array(ends, "<i8").tobytes())
     return Counts(documents=len(ends), tokens=tokens, bytes=size)
+
+
+def tokens_of_parts(folder: Path, split: str, documents: list[int]) -> list[int]:
+    """Of a written split, the tokens of its first so many documents, of the next so many, ..."""
+    ends = np.concatenate([[0], np.fromfile(folder / f"{split}.ends", "<i8")])
+    return np.diff(ends[np.cumsum([0, *documents])]).astype(int).tolist()
 
 
 def write_manifest(folder: Path, manifest: Manifest, piece_bytes: np.ndarray) -> None:

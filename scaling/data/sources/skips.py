@@ -37,6 +37,17 @@ class Skips:
         self.by_fault[document.fault] = Skipped(documents=before.documents + 1, names=names)
 
 
+def of_all(parts: dict[str, dict[str, Skipped]]) -> dict[str, Skipped]:
+    """What several parts left out, together; a document is called by its part's name, if that has one, and its own."""
+    found: dict[str, Skipped] = {}
+    for part, by_fault in parts.items():
+        for fault, skipped in by_fault.items():
+            before = found.get(fault, Skipped(documents=0, names=[]))
+            names = [*before.names, *(f"{part}:{name}" if part else name for name in skipped.names)]
+            found[fault] = Skipped(documents=before.documents + skipped.documents, names=names[:NAMED])
+    return found
+
+
 def told(skipped: dict[str, Skipped]) -> list[str]:
     """A line for each fault, the most frequent first: `2 not UTF-8: a.txt, b.txt`."""
     by_count = sorted(skipped.items(), key=lambda item: (-item[1].documents, item[0]))
