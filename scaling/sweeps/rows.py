@@ -167,6 +167,8 @@ def _cell(row: Row, trunks: Trunks) -> Cell | ValueError:
         if row.follows:
             _check_shared(row)
         run = _changed_with_trunk(row.cell.run, row.changes, trunks)
+        if row.cell.role == "trunk" and run.data != run.data.before_stages:
+            raise ValueError("'data.mixture.stages' are its branches' alone; vary them before `branches`")
         run_id(run)  # checks the types, and is remembered
     except ValueError as error:
         return error
