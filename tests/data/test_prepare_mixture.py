@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from scaling.config import DataConfig, Mixture, Part, Source
+from scaling.config.cleaning import Lengths
 from scaling.data import corpus
 from scaling.data.prepare import pinned, prepare
 from scaling.data.sample import evenly
@@ -112,3 +113,17 @@ def test_texts_are_taken_evenly_and_none_takes_anothers_place():
     sample = "".join(texts)[:600]
     assert sample.count("a") == 200 and sample.count("b") == 50  # it ended
     assert list(evenly([iter(["x", "y"])], limit=10)) == ["x", "y"]
+
+
+def test_each_part_is_cleaned_by_itself(data, root):
+    cleaned = replace(data, cleaning=(Lengths(least_words=50),))
+    store = prepare(cleaned, root, silent)
+    for part, whole in zip(store.manifest.parts, prepare(data, root, silent).manifest.parts, strict=True):
+        (step,) = part.cleaning
+        assert step.kind == "lengths" and 0 < step.documents_kept < step.documents
+        assert part.train.documents + part.validation.documents == step.documents_kept
+        assert part.train.bytes < whole.train.bytes
+    assert pinned(cleaned, root).content == store.manifest.content
+    gone = tuple(replace(part, source=Source(kind="folder", path="/gone")) for part in data.mixture.parts)
+    there = replace(cleaned, content=store.manifest.content, mixture=Mixture(parts=gone))
+    assert prepare(there, root, silent).path == store.path
