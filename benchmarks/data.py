@@ -18,8 +18,9 @@ from pathlib import Path
 import sentencepiece
 
 from scaling.config import DataConfig
-from scaling.data.batches import batch, windows
+from scaling.data.batches import batch
 from scaling.data.corpus import in_order, read_corpus
+from scaling.data.order import windows
 from scaling.data.prepare import prepare
 from scaling.data.store import Store
 from scaling.data.tokenizer import load_tokenizer
@@ -61,7 +62,7 @@ def batching(store: Store, tries: int) -> dict:
     return {
         "context": CONTEXT,
         "batch": BATCH,
-        "windows": windows(store.train, CONTEXT),
+        "windows": windows(len(store.train), CONTEXT),
         "tokens_per_second": round(STEPS * BATCH * CONTEXT / seconds),
         "microseconds_per_batch": round(1e6 * seconds / STEPS, 1),
     }

@@ -23,7 +23,7 @@ def data(arguments: list[str]) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class DataOptions(WhereOptions):
-    data: tyro.conf.OmitArgPrefixes[DataConfig] = DataConfig()
+    data: tyro.conf.OmitArgPrefixes[tyro.conf.AvoidSubcommands[DataConfig]] = DataConfig()
 
 
 def _prepare(arguments: list[str]) -> None:

@@ -7,7 +7,7 @@ they are: the hash sees their content instead.
 """
 
 from scaling.config.baselines import NgramConfig, RecurrentConfig, Word2VecConfig
-from scaling.config.data import DataConfig, Source
+from scaling.config.data import DataConfig, Mixture, Part, Source, Stage
 from scaling.config.identity import from_dict, hashed_payload, run_id, to_dict
 from scaling.config.lengths import Lengths, lengths
 from scaling.config.objective import (
@@ -34,6 +34,7 @@ __all__ = [
     "Experts",
     "Lengths",
     "Masked",
+    "Mixture",
     "MixtureOfDenoisers",
     "ModelConfig",
     "NextToken",
@@ -41,6 +42,7 @@ __all__ = [
     "ObjectiveConfig",
     "OptimConfig",
     "Parametrisation",
+    "Part",
     "Placement",
     "Precision",
     "Prefix",
@@ -52,6 +54,7 @@ __all__ = [
     "SkipGram",
     "Source",
     "SpanCorruption",
+    "Stage",
     "TransformerConfig",
     "Trunk",
     "Word2VecConfig",

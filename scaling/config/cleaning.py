@@ -5,6 +5,7 @@ Every step is a field of the run, so that a sweep can ask what it does to a law.
 
 from typing import Annotated, Literal
 
+from scaling.config.cleaning_heuristics import C4, GopherQuality, GopherRepetition, Language, PrivateData
 from scaling.config.fields import ToldApartByKind, frozen, require, require_positive, strict, tag
 
 
@@ -34,7 +35,8 @@ class ExactDuplicates:
     kind: Literal["exact_duplicates"] = tag("exact_duplicates")
 
 
+# One a line and by name, so that changes of two people meet rarely.
 CleaningStep = Annotated[
-    Lengths | ExactDuplicates,
+    C4 | ExactDuplicates | GopherQuality | GopherRepetition | Language | Lengths | PrivateData,
     ToldApartByKind(""),
 ]

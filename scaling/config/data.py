@@ -1,9 +1,11 @@
-"""Where text comes from, how it becomes tokens, and what is kept aside."""
+"""Where text comes from, how it becomes tokens, what is kept aside, and what is read how often."""
 
+import math
+from dataclasses import replace
 from typing import Literal
 
 from scaling.config.cleaning import CleaningStep
-from scaling.config.fields import frozen, require, strict, unhashed
+from scaling.config.fields import frozen, require, require_positive, strict, unhashed
 
 
 @strict
@@ -11,16 +13,115 @@ from scaling.config.fields import frozen, require, strict, unhashed
 class Source:
     """Where text comes from. None of it is hashed: `DataConfig.content` says what it is."""
 
-    kind: Literal["stdlib", "folder", "text", "jsonl", "parquet", "tfds"] = "stdlib"
-    path: str = ""  # file or folder, or the TFDS name; empty for stdlib
+    kind: Literal["stdlib", "packages", "folder", "text", "jsonl", "parquet", "html", "warc", "tfds"] = "stdlib"
+    path: str = ""  # file, folder, fsspec URL or TFDS name; empty for stdlib and packages
+    pattern: str = ""  # of the files of a folder, such as *.txt.gz: `*` stands for slashes too; "": as is usual
     field: str = "text"  # field of JSONL, column of Parquet, feature of TFDS
+    id_field: str = ""  # names a document; of two with one id the first is taken. "": its file and place name it
+    url_field: str = ""  # where a document was found
+    language_field: str = ""
+    licence_field: str = ""
+    most_bytes: int = 1 << 26  # of UTF-8, or of its HTML or JSON: a longer document is skipped
 
     def __post_init__(self) -> None:
         require(
-            (self.kind == "stdlib") == (self.path == ""),
+            (self.kind in ("stdlib", "packages")) == (self.path == ""),
             f"Source(kind={self.kind!r}, path={self.path!r})",
-            "stdlib takes no path, every other kind needs one",
+            "stdlib and packages take no path, every other kind needs one",
         )
+        require(
+            not self.pattern or self.kind not in ("stdlib", "packages", "tfds"),
+            f"Source(kind={self.kind!r}, pattern={self.pattern!r})",
+            "a pattern chooses files below a path that you give; leave it out",
+        )
+        named = (self.field, self.id_field, self.url_field, self.language_field, self.licence_field)
+        require(
+            self.kind in ("jsonl", "parquet", "tfds") or named == ("text", "", "", "", ""),
+            f"Source(kind={self.kind!r}) with fields {[name for name in named if name not in ('', 'text')]}",
+            "only jsonl, parquet and tfds have fields; leave them out",
+        )
+        require(self.field != "", "Source.field=''", "name the field that holds the text")
+        require_positive(self, "most_bytes")
+
+
+COLUMNS = ("by_position", "loss_bearing", "se", "unique")  # what tables call other tokens and losses
+
+
+@strict
+@frozen
+class Part:
+    """One of the sources that a mixture is made of."""
+
+    name: str  # a word of letters, digits and _: columns of tables are called by it
+    source: Source = unhashed(Source())
+    unique_tokens: int | None = None  # of it so many tokens are ever read, sequences drawn at random; None: all
+    most_epochs: float | None = unhashed(None)  # a run that needs more is refused; None: DataConfig.max_epochs
+
+    def __post_init__(self) -> None:
+        fits = self.name.isidentifier() and self.name not in COLUMNS
+        require(fits, f"Part.name={self.name!r}", f"give a word of letters, digits and _, none of {', '.join(COLUMNS)}")
+        require_positive(self, "unique_tokens", "most_epochs")
+
+
+@strict
+@frozen
+class Stage:
+    """The end of a run, or a stretch before it, on other weights: such as annealing on the best text."""
+
+    start: float  # share of the run's steps that come before it; one on the cooldown has 1 - schedule.decay_fraction
+    weights: tuple[float, ...]  # as Mixture.weights
+
+    def __post_init__(self) -> None:
+        require(0 < self.start < 1, f"Stage.start={self.start}", "must lie between 0 and 1: the run begins on weights")
+
+    def first_step(self, steps: int) -> int:
+        """Of a run of so many steps, counted from 0; with start = 1 - decay_fraction, the cooldown's first."""
+        return max(1, steps - max(1, round((1 - self.start) * steps)))
+
+
+@strict
+@frozen
+class Mixture:
+    """Several sources, and how much of each is read.
+
+    A part's share of the sequences is its weight ** (1 / temperature) over the
+    sum of those of all parts. A temperature above 1 brings the shares together,
+    as multilingual models do with weights = () (Devlin et al. 2019, mBERT;
+    Conneau et al. 2020, arXiv:1911.02116, section 3.1: exponent 0.3).
+    """
+
+    parts: tuple[Part, ...]
+    weights: tuple[float, ...] = ()  # one a part, in their order, of any sum; (): the tokens of each that may be read
+    temperature: float = 1.0  # of all weights, the stages' too
+    stages: tuple[Stage, ...] = ()  # in order of their start; each lasts until the next
+    target: tuple[float, ...] = ()  # shares of the parts' held-out losses in the run's loss, of any sum; (): equal
+
+    def __post_init__(self) -> None:
+        names = [part.name for part in self.parts]
+        require(len(names) > 0, "Mixture.parts=()", "name at least one part")
+        double = sorted({name for name in names if names.count(name) > 1})
+        require(not double, f"Mixture.parts: {len(names)} parts, but the name {double[:1]} twice", "name each its own")
+        for field in ("weights", "target"):
+            if getattr(self, field):
+                _check_weights(f"Mixture.{field}", getattr(self, field), names)
+        for place, stage in enumerate(self.stages):
+            _check_weights(f"Mixture.stages[{place}].weights", stage.weights, names)
+        starts = [stage.start for stage in self.stages]
+        require(
+            starts == sorted(set(starts)), f"Mixture.stages start at {starts}", "give them in order, each another start"
+        )
+        require(
+            0 < self.temperature < math.inf,
+            f"Mixture.temperature={self.temperature}",
+            "must be positive: 1 leaves the weights as they are, 2 takes their square roots",
+        )
+
+
+def _check_weights(where: str, weights: tuple[float, ...], names: list[str]) -> None:
+    found = f"{where}={weights}"
+    require(len(weights) == len(names), found, f"give {len(names)} numbers, one for each of {', '.join(names)}")
+    require(all(0 <= weight < math.inf for weight in weights), found, "weights are finite and not negative")
+    require(sum(weights) > 0, found, "at least one weight must be above 0")
 
 
 @strict
@@ -36,12 +137,15 @@ class DataConfig:
     digits: Literal["joined", "single"] = "joined"  # may a piece hold several digits, or is each a token?
     spaces: Literal["runs", "single", "across"] = "runs"  # a run of spaces may be a piece; none; pieces of many words
     validation_fraction: float = 0.05  # of the documents, by hash of their name
-    heldout_sequences: int = 256  # fixed set on which the final loss is measured
+    heldout_sequences: int = 256  # fixed set on which the final loss is measured; of a mixture, so many of each part
     specials: int = 0  # special tokens after the vocabulary's own, for the objectives that need them
     document_attention: bool = False  # tokens see only their own document
     max_epochs: float = unhashed(1.0)  # a run that needs more passes over the data is refused
+    unique_tokens: int | None = None  # so many tokens are ever read, sequences drawn at random; None: all
+    mixture: Mixture | None = None  # several sources in place of the one
 
     def __post_init__(self) -> None:
+        self._check_parts()
         require(
             0 < self.validation_fraction < 1,
             f"DataConfig.validation_fraction={self.validation_fraction}",
@@ -65,6 +169,32 @@ class DataConfig:
             f"DataConfig.vocab={self.vocab} with tokenizer={self.tokenizer!r}",
             f"must be {'exactly' if self.tokenizer == 'bytes' else 'at least'} {least}",
         )
+
+    def _check_parts(self) -> None:
+        require_positive(self, "unique_tokens")
+        if self.mixture is not None:
+            require(
+                self.source == Source(), f"DataConfig.source={self.source} beside a mixture", "make it one of its parts"
+            )
+            require(
+                self.unique_tokens is None,
+                f"DataConfig.unique_tokens={self.unique_tokens} beside a mixture",
+                "give it to each of its parts",
+            )
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """What is read: a single source is one part."""
+        if self.mixture is not None:
+            return self.mixture.parts
+        return (Part(name="all", source=self.source, unique_tokens=self.unique_tokens),)
+
+    @property
+    def before_stages(self) -> "DataConfig":
+        """What a run reads until the first stage of its mixture begins: the data of its trunk."""
+        if self.mixture is None or not self.mixture.stages:
+            return self
+        return replace(self, mixture=replace(self.mixture, stages=()))
 
     @property
     def total_vocab(self) -> int:
