@@ -88,7 +88,7 @@ def _texts(paths: Sequence[str], field: str) -> Iterator[str]:
 
 def _sketch(shard: Sequence[Placed], *, config: Decontaminate) -> pa.Table:
     evaluation, parts = _evaluation(config.paths, config.field, config.words), []
-    for first, texts in groups(placed.document.text or "" for placed in shard):
+    for first, texts in groups(placed.document.text for placed in shard):
         rows, places, keys = words_of(texts).runs(config.words)
         hits = evaluation.holds(keys)
         indices = np.array([placed.index for placed in shard[first : first + len(texts)]], np.int64)
@@ -112,7 +112,7 @@ def _decide(sketches: Sequence[Path], folder: Path, *, config: Decontaminate) ->
 
 def _apply(shard: Sequence[Placed], folder: Path, *, config: Decontaminate) -> list[Verdict]:
     hits = places_by_index(read(folder / HITS, shard))
-    return [_verdict(placed.document.text or "", hits.get(placed.index), config) for placed in shard]
+    return [_verdict(placed.document.text, hits.get(placed.index), config) for placed in shard]
 
 
 def _verdict(text: str, starts: np.ndarray | None, config: Decontaminate) -> Verdict:

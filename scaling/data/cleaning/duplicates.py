@@ -89,7 +89,7 @@ def _sketch(shard: Sequence[Placed], *, key: Callable[[Document], str]) -> pa.Ta
 
 
 def _text(document: Document) -> str:
-    return document.text or ""
+    return document.text
 
 
 def _address(document: Document) -> str:

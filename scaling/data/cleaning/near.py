@@ -87,7 +87,7 @@ def _schema(config: NearDuplicates) -> pa.Schema:
 
 def _sketch(shard: Sequence[Placed], *, config: NearDuplicates) -> pa.Table:
     parts = []
-    for first, texts in groups(placed.document.text or "" for placed in shard):
+    for first, texts in groups(placed.document.text for placed in shard):
         words = words_of(texts)
         named = np.flatnonzero(np.diff(words.offsets))  # a document without words resembles none
         hashes_DK = minhashes(words, config)[named]

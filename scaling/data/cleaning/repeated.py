@@ -57,7 +57,7 @@ def _sketch(shard: Sequence[Placed], *, config: DuplicateLines | DuplicateParagr
     rows = [
         (placed.index, place, key)
         for placed in shard
-        for place, key in _keys(unit.parts(placed.document.text or ""), config.least_words)
+        for place, key in _keys(unit.parts(placed.document.text), config.least_words)
     ]
     return sketch_table(_SCHEMA, [tuple(zip(*rows, strict=True))] if rows else [])
 
@@ -95,7 +95,7 @@ def _decide(sketches: Sequence[Path], folder: Path, *, config: DuplicateLines | 
 
 def _apply(shard: Sequence[Placed], folder: Path, *, unit: Unit) -> list[Verdict]:
     cuts = places_by_index(read(folder / CUT, shard))
-    return [_verdict(placed.document.text or "", cuts.get(placed.index), unit) for placed in shard]
+    return [_verdict(placed.document.text, cuts.get(placed.index), unit) for placed in shard]
 
 
 def _verdict(text: str, places: np.ndarray | None, unit: Unit) -> Verdict:

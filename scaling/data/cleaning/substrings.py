@@ -52,7 +52,7 @@ def without(text: str, starts: np.ndarray, words: int) -> str:
 
 def _sketch(shard: Sequence[Placed], *, words: int) -> pa.Table:
     parts = []
-    for first, texts in groups(placed.document.text or "" for placed in shard):
+    for first, texts in groups(placed.document.text for placed in shard):
         rows, places, keys = words_of(texts).runs(words)
         indices = np.array([placed.index for placed in shard[first : first + len(texts)]], np.int64)
         parts.append([indices[rows], places.astype(np.uint32), keys])
@@ -76,7 +76,7 @@ def _decide(sketches: Sequence[Path], folder: Path, *, words: int) -> None:
 
 def _apply(shard: Sequence[Placed], folder: Path, *, words: int) -> list[Verdict]:
     cuts = places_by_index(read(folder / CUT, shard))
-    return [_verdict(placed.document.text or "", cuts.get(placed.index), words) for placed in shard]
+    return [_verdict(placed.document.text, cuts.get(placed.index), words) for placed in shard]
 
 
 def _verdict(text: str, starts: np.ndarray | None, words: int) -> Verdict:

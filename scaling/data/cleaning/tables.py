@@ -31,7 +31,12 @@ ROWS = 1 << 16  # of a row group: what is read too much for a shard
 
 @contextmanager
 def database(sketches: Sequence[Path], folder: Path) -> "Iterator[duckdb.DuckDBPyConnection]":
-    """A connection with the sketches as the view `sketch`; what it spills lies in `folder` while it is open."""
+    """A connection with the sketches as the view `sketch`; what it spills lies in `folder` while it is open.
+
+    Raises DataError if there is no sketch.
+    """
+    if not sketches:
+        raise DataError(f"{folder}: no documents to compare; mend Source.path")
     spilt = folder / "spilt"
     connection = needed("duckdb").connect(
         config={
