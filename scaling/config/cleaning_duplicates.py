@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from scaling.config.fields import frozen, require, require_positive, strict, tag, unhashed
+from scaling.config.fields import file_path, frozen, require, require_positive, strict, tag
 
 
 @strict
@@ -113,9 +113,8 @@ class Decontaminate:
     """
 
     kind: Literal["decontaminate"] = tag("decontaminate")
-    paths: tuple[str, ...] = unhashed(())  # of evaluation sets: .jsonl, .parquet, .txt, or a folder of text files
-    field: str = unhashed("text")  # of JSONL and Parquet
-    content: str = ""  # SHA-256 of the evaluation sets; "" takes whatever lies at the paths
+    paths: tuple[str, ...] = file_path(())  # evaluation sets: .jsonl, .parquet or .txt
+    field: str = "text"  # of JSONL and Parquet
     words: int = 13
     mode: Literal["cut", "drop"] = "cut"
     most_documents: int = 10
@@ -125,6 +124,10 @@ class Decontaminate:
 
     def __post_init__(self) -> None:
         require_positive(self, "words", "most_documents", "most_pieces")
-        require(len(self.paths) > 0, "Decontaminate.paths=()", "name at least one evaluation set")
+        require(
+            len(self.paths) > 0 and all(path.endswith((".jsonl", ".parquet", ".txt")) for path in self.paths),
+            f"Decontaminate.paths={self.paths}",
+            "name at least one evaluation set, each a file that ends in .jsonl, .parquet or .txt",
+        )
         require(self.margin >= 0, f"Decontaminate.margin={self.margin}", "must not be negative")
         require(self.least_piece >= 0, f"Decontaminate.least_piece={self.least_piece}", "must not be negative")

@@ -4,7 +4,6 @@ The evaluation sets must fit into memory as 8 bytes a word; the corpus need
 not. Examples of fewer words than an overlap's are not looked for.
 """
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
@@ -28,24 +27,13 @@ _KINDS = {".jsonl": "jsonl", ".parquet": "parquet", ".txt": "text"}
 
 
 def decontaminate(config: Decontaminate) -> Global:
-    """Raises DataError if the evaluation sets are not those of `config.content`, or have no example long enough."""
-    evaluation = _evaluation(config.paths, config.field, config.words)
-    if config.content not in ("", evaluation.content):
-        raise DataError(
-            f"Decontaminate.content={config.content[:12]}, but {', '.join(config.paths)} hold "
-            f"{evaluation.content[:12]}: the evaluation sets changed; put back what they were, or set "
-            f"content='{evaluation.content}'"
-        )
+    """Raises DataError if a path holds no evaluation set, or none has an example that is long enough."""
+    _evaluation(config)
     return Global(
         sketch=partial(_sketch, config=config),
         decide=partial(_decide, config=config),
         apply=partial(_apply, config=config),
     )
-
-
-def content_of(config: Decontaminate) -> str:
-    """SHA-256 of the texts of the evaluation sets, in their order: what `config.content` pins."""
-    return _evaluation(config.paths, config.field, config.words).content
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +42,6 @@ class Evaluation:
 
     keys: np.ndarray  # (G,) uint64, ascending
     some: np.ndarray  # (2^_BITS,) bool: whether any key begins with these bits
-    content: str
 
     def holds(self, keys: np.ndarray) -> np.ndarray:
         """The places in `keys` of those that are an example's."""
@@ -64,30 +51,29 @@ class Evaluation:
 
 
 @cache
-def _evaluation(paths: tuple[str, ...], field: str, words: int) -> Evaluation:
-    digest, keys = hashlib.sha256(), [np.zeros(0, np.uint64)]
-    for _, texts in groups(_texts(paths, field)):
-        for text in texts:
-            digest.update(hashlib.sha256(text.encode()).digest())
-        keys.append(np.unique(words_of(texts).runs(words)[2]))
+def _evaluation(config: Decontaminate) -> Evaluation:
+    keys = [np.zeros(0, np.uint64)]
+    for _, texts in groups(_texts(config.paths, config.field)):
+        keys.append(np.unique(words_of(texts).runs(config.words)[2]))
     found = np.unique(np.concatenate(keys))
     if not len(found):
         raise DataError(
-            f"Decontaminate.paths={paths}: no example has {words} words; lower Decontaminate.words or mend the paths"
+            f"Decontaminate.paths={config.paths}: no example has {config.words} words; "
+            "lower Decontaminate.words or mend the paths"
         )
     some = np.zeros(1 << _BITS, bool)
     some[(found >> np.uint64(64 - _BITS)).astype(np.int64)] = True
-    return Evaluation(found, some, digest.hexdigest())
+    return Evaluation(found, some)
 
 
 def _texts(paths: Sequence[str], field: str) -> Iterator[str]:
     for path in paths:
-        source = Source(kind=_KINDS.get(Path(path).suffix, "folder"), path=path, field=field)
+        source = Source(kind=_KINDS[Path(path).suffix], path=path, field=field)
         yield from (document.text for document in documents(source) if document.text is not None)
 
 
 def _sketch(shard: Sequence[Placed], *, config: Decontaminate) -> pa.Table:
-    evaluation, parts = _evaluation(config.paths, config.field, config.words), []
+    evaluation, parts = _evaluation(config), []
     for first, texts in groups(placed.document.text for placed in shard):
         rows, places, keys = words_of(texts).runs(config.words)
         hits = evaluation.holds(keys)

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from scaling.config.cleaning_duplicates import Decontaminate
-from scaling.data.cleaning.decontaminate import content_of, decontaminate
+from scaling.data.cleaning.decontaminate import decontaminate
+from scaling.data.cleaning.recipe import folder_key
 from scaling.data.sources import DataError
 from tests.data.cleaning.runner import kept, placed, run
 
@@ -75,23 +76,34 @@ def test_what_is_in_many_documents_is_a_common_phrase(evaluation, tmp_path):
     assert kept(verdicts) == list(range(11))
 
 
-def test_the_evaluation_sets_are_pinned_by_their_content(evaluation, tmp_path):
-    content = content_of(Decontaminate(**evaluation))
-    other = tmp_path / "other.txt"
-    other.write_text("quite another evaluation set, of more than thirteen words in a row, as many as are needed here")
-    assert decontaminate(Decontaminate(content=content, **evaluation))
-    with pytest.raises(DataError, match=f"the evaluation sets changed; .*content='{content}'"):
-        decontaminate(Decontaminate(content="0" * 64, **evaluation))
-    assert content_of(Decontaminate(paths=(str(other),))) != content
+def test_all_kinds_of_files_are_read(tmp_path):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    (tmp_path / "one.txt").write_text(" ".join(EXAMPLES[0]))
+    pq.write_table(pa.table({"text": [" ".join(EXAMPLES[1])]}), tmp_path / "two.parquet")
+    config = Decontaminate(paths=(str(tmp_path / "one.txt"), str(tmp_path / "two.parquet")), mode="drop")
+    texts = [" ".join(example) for example in EXAMPLES[:3]]
+    assert kept(run(decontaminate(config), placed(texts), tmp_path / "run")) == [2]
+
+
+def test_other_evaluation_sets_make_another_recipe(tmp_path):
+    path = tmp_path / "one.txt"
+    keys = []
+    for example in EXAMPLES[:2]:
+        path.write_text(" ".join(example))
+        keys.append(folder_key([Decontaminate(paths=(str(path),))]))
+    assert keys[0] != keys[1]
 
 
 def test_evaluation_sets_without_a_long_enough_example_are_refused(tmp_path):
     (tmp_path / "short.txt").write_text("only a few words")
     with pytest.raises(DataError, match="no example has 13 words"):
         decontaminate(Decontaminate(paths=(str(tmp_path / "short.txt"),)))
-    with pytest.raises(ValueError, match="name at least one evaluation set"):
-        Decontaminate()
+    for paths in ((), ("folder",)):
+        with pytest.raises(ValueError, match="name at least one evaluation set"):
+            Decontaminate(paths=paths)
     with pytest.raises(ValueError, match="must not be negative"):
-        Decontaminate(paths=("a",), margin=-1)
+        Decontaminate(paths=("a.txt",), margin=-1)
     with pytest.raises(ValueError, match="must not be negative"):
-        Decontaminate(paths=("a",), least_piece=-1)
+        Decontaminate(paths=("a.txt",), least_piece=-1)
