@@ -120,12 +120,18 @@ def _paragraphs(text: str) -> list[str]:
 
 
 class _Forms(dict):
-    """Of decomposed characters: punctuation and accents go, digits become 0."""
+    """Of decomposed characters: punctuation and accents go, digits become 0, all spaces the same one."""
 
-    def __missing__(self, code: int) -> int | None:
-        kind = unicodedata.category(chr(code))
-        self[code] = None if kind[0] == "P" or kind == "Mn" else ord("0") if kind == "Nd" else code
-        return self[code]
+    def __missing__(self, code: int) -> int | str | None:
+        character, kind = chr(code), unicodedata.category(chr(code))
+        if kind[0] == "P" or kind == "Mn":
+            found = None
+        elif kind == "Nd":
+            found = "0"
+        else:
+            found = " " if character.isspace() else code
+        self[code] = found
+        return found
 
 
 _FORMS = _Forms()
