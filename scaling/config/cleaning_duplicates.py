@@ -29,9 +29,9 @@ class DuplicateURLs:
 class DuplicateLines:
     """Lines that the corpus holds more often than allowed are cut; a document of which nothing is left is dropped.
 
-    Lines are compared as in CCNet (Wenzek et al. 2020, arXiv:1911.00359, section 3.1): small letters, every
-    digit 0, without punctuation and accents. At least ten words: the line deduplication of FineWeb (Penedo et al.
-    2024, arXiv:2406.17557, section 3.4).
+    Lines are compared as paragraphs are in CCNet (Wenzek et al. 2020, arXiv:1911.00359): small letters, every digit
+    0, without punctuation and accents. At least ten words: the line-wise deduplication tried for FineWeb (Penedo et
+    al. 2024, arXiv:2406.17557).
     """
 
     kind: Literal["duplicate_lines"] = tag("duplicate_lines")

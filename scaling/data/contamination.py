@@ -4,7 +4,7 @@ If the examples are exchangeable, a model that never saw the list finds all
 its orders equally likely on average. One that was trained on the list in the
 order in which it is published finds that order likelier than shuffled ones.
 
-The test of section 2.2: the list is cut into shards; in each the
+Their sharded likelihood comparison: the list is cut into shards; in each the
 log-probability of the published order is compared with the mean over random
 orders; a one-sided t-test asks whether these differences are above zero.
 Shards are not quite independent, and few are not quite normal: of models that

@@ -39,7 +39,7 @@ def duplicate_paragraphs(config: DuplicateParagraphs) -> Global:
 
 
 def normal(text: str) -> bytes:
-    """Small letters, every digit 0, no punctuation, no accents (CCNet, section 3.1)."""
+    """Small letters, every digit 0, no punctuation, no accents (CCNet)."""
     if not text.isascii():
         text = unicodedata.normalize("NFD", text).translate(_FORMS)
     return text.lower().encode(errors="replace").translate(_DIGITS, _PUNCTUATION)

@@ -169,10 +169,10 @@ def _powers(count: int, base: int) -> np.ndarray:
     """base^0, base^1, ... modulo 2^64, (count,) uint64."""
     known = _known_powers.get(base)
     if known is None or len(known) < count:
-        steps = np.full(max(count, PIECE), base, np.uint64)
+        steps = np.full(max(PIECE, 1 << (count - 1).bit_length()), base, np.uint64)  # seldom made anew
         steps[0] = 1
         known = np.cumprod(steps)
-        if len(known) <= 4 * PIECE:  # what a huge document needs is not kept
+        if len(known) <= 8 * PIECE:  # what a huge document needs is not kept
             _known_powers[base] = known
     return known[:count]
 
