@@ -1,4 +1,4 @@
-"""`scaling data`: prepare a corpus, show a prepared one, or compare tokenizers on one."""
+"""`scaling data`: prepare a corpus, show a prepared one, compare tokenizers on one, or ask what a run has seen."""
 
 import sys
 from collections.abc import Callable
@@ -6,13 +6,19 @@ from dataclasses import dataclass
 
 import tyro
 
+from launch.contamination_command import contamination
 from launch.options import WhereOptions, console
 from scaling.config import DataConfig
 
 
 def data(arguments: list[str]) -> None:
-    """`prepare` a corpus, `show` a prepared one, or compare `tokenizers` on one."""
-    actions: dict[str, Callable[[list[str]], None]] = {"prepare": _prepare, "show": _show, "tokenizers": _tokenizers}
+    """`prepare` a corpus, `show` a prepared one, compare `tokenizers` on one, or test a run for `contamination`."""
+    actions: dict[str, Callable[[list[str]], None]] = {
+        "prepare": _prepare,
+        "show": _show,
+        "tokenizers": _tokenizers,
+        "contamination": contamination,
+    }
     if not arguments or arguments[0] not in actions:
         print(f"usage: scaling data {'|'.join(actions)} [options]; each answers --help")
         if arguments and arguments[0] not in ("-h", "--help"):

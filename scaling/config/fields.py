@@ -53,8 +53,8 @@ def unhashed(default: Any) -> Any:
     return field(default=default, metadata={"hashed": "never"})
 
 
-def file_path(default: str = "") -> Any:
-    """The path of a file that a cleaning step reads. It is a place; what the file holds is part of its folder's key."""
+def file_path(default: str | tuple[str, ...] = "") -> Any:
+    """Files that a cleaning step reads, one path or several: places. What they hold is part of its folder's key."""
     return field(default=default, metadata={"hashed": "never", "file": True})
 
 

@@ -24,10 +24,14 @@ def folder_key(steps: Sequence[CleaningStep]) -> str:
     return _digest([FORMAT, *([hashed_payload(step), _read_by(step)] for step in steps)])
 
 
-def _read_by(step: CleaningStep) -> dict[str, str]:
+def _read_by(step: CleaningStep) -> dict[str, str | list[str]]:
     """SHA-256 of the files that a step's fields name (`scaling.config.fields.file_path`)."""
     named = {f.name: getattr(step, f.name) for f in fields(step) if f.metadata.get("file")}
-    return {name: _sha256(f"{type(step).__name__}.{name}", path) for name, path in named.items() if path}
+    return {name: _of_files(f"{type(step).__name__}.{name}", paths) for name, paths in named.items() if paths}
+
+
+def _of_files(field: str, paths: str | Sequence[str]) -> str | list[str]:
+    return _sha256(field, paths) if isinstance(paths, str) else [_sha256(field, path) for path in paths]
 
 
 def _sha256(field: str, path: str) -> str:
