@@ -4,6 +4,7 @@ from typing import Literal
 
 from scaling.config.cleaning import CleaningStep
 from scaling.config.fields import frozen, require, strict, unhashed
+from scaling.config.worlds import CODE_POINTS, World
 
 
 @strict
@@ -11,15 +12,21 @@ from scaling.config.fields import frozen, require, strict, unhashed
 class Source:
     """Where text comes from. None of it is hashed: `DataConfig.content` says what it is."""
 
-    kind: Literal["stdlib", "folder", "text", "jsonl", "parquet", "tfds"] = "stdlib"
-    path: str = ""  # file or folder, or the TFDS name; empty for stdlib
+    kind: Literal["stdlib", "folder", "text", "jsonl", "parquet", "tfds", "world"] = "stdlib"
+    path: str = ""  # file or folder, or the TFDS name; empty for stdlib and world
     field: str = "text"  # field of JSONL, column of Parquet, feature of TFDS
+    world: World | None = None  # the law that text is drawn from
 
     def __post_init__(self) -> None:
         require(
-            (self.kind == "stdlib") == (self.path == ""),
+            (self.kind in ("stdlib", "world")) == (self.path == ""),
             f"Source(kind={self.kind!r}, path={self.path!r})",
-            "stdlib takes no path, every other kind needs one",
+            "stdlib and world take no path, every other kind needs one",
+        )
+        require(
+            (self.kind == "world") == (self.world is not None),
+            f"Source(kind={self.kind!r}, world={self.world})",
+            "a world goes with the kind 'world', and that with a world",
         )
 
 
@@ -31,7 +38,7 @@ class DataConfig:
     source: Source = unhashed(Source())
     content: str = ""  # SHA-256 of the documents and the split; "" until the data are prepared
     cleaning: tuple[CleaningStep, ...] = ()  # in their order, before the split and the tokenizer
-    tokenizer: Literal["bpe", "unigram", "bytes"] = "bpe"
+    tokenizer: Literal["bpe", "unigram", "bytes", "characters"] = "bpe"
     vocab: int = 512  # pieces, the end-of-document token and the 256 bytes included
     digits: Literal["joined", "single"] = "joined"  # may a piece hold several digits, or is each a token?
     spaces: Literal["runs", "single", "across"] = "runs"  # a run of spaces may be a piece; none; pieces of many words
@@ -54,12 +61,18 @@ class DataConfig:
         )
         require(self.specials >= 0, f"DataConfig.specials={self.specials}", "must not be negative")
         require(
-            self.tokenizer != "bytes" or (self.digits, self.spaces) == ("joined", "runs"),
-            f"DataConfig.digits={self.digits!r}, spaces={self.spaces!r} with tokenizer='bytes'",
-            "bytes have no pieces to restrict; leave both out",
+            self.tokenizer in ("bpe", "unigram") or (self.digits, self.spaces) == ("joined", "runs"),
+            f"DataConfig.digits={self.digits!r}, spaces={self.spaces!r} with tokenizer={self.tokenizer!r}",
+            f"{self.tokenizer} have no pieces to restrict; leave both out",
         )
+        if self.tokenizer == "characters":
+            require(
+                257 < self.vocab <= 257 + CODE_POINTS,
+                f"DataConfig.vocab={self.vocab} with tokenizer='characters'",
+                f"must be 257, for the bytes and the end of a document, and 1 to {CODE_POINTS} code points",
+            )
         # 256 bytes, end of document, sentencepiece's unknown piece, and two pieces worth training.
-        least = 260 if self.tokenizer != "bytes" else 257
+        least = {"bytes": 257, "characters": 258}.get(self.tokenizer, 260)
         require(
             self.vocab >= least if self.tokenizer != "bytes" else self.vocab == least,
             f"DataConfig.vocab={self.vocab} with tokenizer={self.tokenizer!r}",

@@ -13,7 +13,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from scaling.config import Source
+from scaling.config import Source, to_dict
+from scaling.data import worlds
 
 TEXT_PART_BYTES = 1 << 15  # of the `text` kind: about 300 lines of prose
 
@@ -45,7 +46,7 @@ def documents(source: Source) -> Iterator[Document]:
     text: a file, or the .txt files of a folder, cut at line ends into
     documents of about 32 KiB, so that one file can be split. jsonl: a line
     is a document. parquet: a row is one. tfds: an example of the data set's
-    own `train` split is one.
+    own `train` split is one. world: drawn from its law.
 
     Raises DataError if the source is not there or lacks the named field.
     """
@@ -62,6 +63,8 @@ def documents(source: Source) -> Iterator[Document]:
             yield from _parquet_rows(source)
         case "tfds":
             yield from _tfds_examples(source)
+        case "world":
+            yield from (Document(name=name, text=text) for name, text in worlds.documents(source.world))
 
 
 def fingerprint(source: Source) -> str:
@@ -70,6 +73,8 @@ def fingerprint(source: Source) -> str:
     For the standard library the interpreter's version takes the place of the
     times, which differ between installations of one version.
     """
+    if source.kind == "world":
+        return hashlib.sha256(json.dumps([worlds.VERSION, to_dict(source.world)]).encode()).hexdigest()
     root, paths = _listing(source)
     where = source.path if source.kind in ("stdlib", "tfds") else str(Path(source.path).expanduser().resolve())
     facts: list = [source.kind, where, source.field]
@@ -86,6 +91,8 @@ def readable_name(source: Source) -> str:
     """A short name for folders and messages, without characters that a path cannot hold."""
     if source.kind == "stdlib":
         return f"stdlib-{platform.python_version()}"
+    if source.kind == "world":
+        return f"{source.world.kind}-{source.world.seed}"
     stem = source.path if source.kind == "tfds" else Path(source.path).resolve().stem
     return "".join(letter if letter.isalnum() or letter in "-_." else "-" for letter in stem)[:40]
 

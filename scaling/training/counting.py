@@ -31,7 +31,7 @@ def count(
     counts = ngram.count(run.model, _windows(run, store))
     counted_seconds = time.perf_counter() - opened
     fixed = Feed(run, store).heldout
-    nats = ngram.losses(ngram.smooth(counts), fixed.window)
+    nats = _losses(run, counts, fixed.window)
     _save(counts, directory.path)
     unique, epochs = tokens_read(store, run.tokens, run.text)
     size = int(ngram.size(counts))
@@ -58,6 +58,12 @@ def _windows(run: RunConfig, store: Store) -> Iterator[np.ndarray]:
     for start in range(0, sequences, SEQUENCES):
         places = np.arange(start, min(start + SEQUENCES, sequences))
         yield batch(store, seed=run.seed, step=0, batch=run.batch, context=run.text, rows=places).window
+
+
+def _losses(run: RunConfig, counts: ngram.Counts, window_BW: np.ndarray) -> np.ndarray:
+    if run.model.pseudocounts is None:
+        return ngram.losses(ngram.smooth(counts), window_BW)
+    return ngram.table_losses(counts, window_BW, run.model.pseudocounts)
 
 
 def _save(counts: ngram.Counts, folder: Path) -> None:
