@@ -16,8 +16,10 @@ at least once are about F^(1 / (1 + alpha)).
 """
 
 from collections.abc import Callable
+from functools import lru_cache
 
 import numpy as np
+from scipy.interpolate import CubicSpline
 from scipy.special import gammaln, xlog1py, xlogy
 
 from scaling.config.worlds import ZipfWorld
@@ -59,13 +61,12 @@ def answer_shares(world: ZipfWorld) -> np.ndarray:
     return (1 - world.noise) * right + world.noise / world.answers
 
 
+@lru_cache(maxsize=64)
 def expected_log(draws: int, added: float) -> Callable[[np.ndarray | float], np.ndarray]:
     """E ln(Binomial(draws, q) + added) as a function of q in [0, 1], by a cubic through exact values on a grid of ln q.
 
     Below 1e-9 / draws nothing is ever drawn.
     """
-    from scipy.interpolate import CubicSpline
-
     logs = np.arange(np.log(1e-9 / draws), GRID, GRID)
     logs[-1] = 0.0
     spline = CubicSpline(logs, [_exact_log(draws, float(np.exp(log)), added) for log in logs])
