@@ -19,7 +19,7 @@ def study(
     contexts: int = 40_000,
     noise: float = 0.1,
     pseudocounts: float = 1.0,
-    heldout_sequences: int = 6000,
+    heldout_sequences: int = 4000,
 ) -> Study:
     """Tables of contexts, each trained on a sample of its own, from worlds that differ in their seed alone.
 
