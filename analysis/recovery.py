@@ -1,6 +1,6 @@
 """Fits to runs whose law is known: how far they are off, and how often their intervals hold the truth."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,14 +51,28 @@ def wilson(successes: int, trials: int, z: float = 1.959964) -> tuple[float, flo
 
 
 def recover(
-    fits: Sequence[FitResult], parameter: str, truths: Sequence[Sequence[float]], level: float = 0.95
-) -> list[Recovery]:
-    """A recovery for each of several sets of truths, (m, n): the intervals, slow to make, are made once."""
-    ends = {method: np.array([fit.conf_int(method, level)[parameter] for fit in fits]) for method in METHODS}
-    values = np.array([fit.params[parameter] for fit in fits])
-    found = []
-    for truth in np.asarray(truths, float):
-        held = {m: int(((e[:, 0] <= truth) & (truth <= e[:, 1])).sum()) for m, e in ends.items()}
-        width = {method: float(np.median(both[:, 1] - both[:, 0])) for method, both in ends.items()}
-        found.append(Recovery(parameter=parameter, truth=truth, values=values, held=held, width=width, level=level))
-    return found
+    fits: Sequence[FitResult], truths: Mapping[str, Sequence[Sequence[float]]], level: float = 0.95
+) -> dict[str, list[Recovery]]:
+    """For each parameter a recovery for each of its sets of truths, (m, n): what is true may be said in several ways.
+
+    The intervals, slow to make, are made once.
+    """
+    ends = {method: [fit.conf_int(method, level) for fit in fits] for method in METHODS}
+    return {
+        name: [_recovery(name, np.asarray(truth, float), fits, ends, level) for truth in sets]
+        for name, sets in truths.items()
+    }
+
+
+def _recovery(
+    name: str, truth: np.ndarray, fits: Sequence[FitResult], ends: Mapping[str, Sequence[Mapping]], level: float
+) -> Recovery:
+    low_high = {method: np.array([found[name] for found in every]) for method, every in ends.items()}
+    return Recovery(
+        parameter=name,
+        truth=truth,
+        values=np.array([fit.params[name] for fit in fits]),
+        held={m: int(((both[:, 0] <= truth) & (truth <= both[:, 1])).sum()) for m, both in low_high.items()},
+        width={method: float(np.median(both[:, 1] - both[:, 0])) for method, both in low_high.items()},
+        level=level,
+    )

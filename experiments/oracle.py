@@ -31,8 +31,8 @@ def study(
     pseudocounts: of a context, evenly over the vocabulary
     heldout_sequences: on which all runs of a world are measured
     """
-    if worlds < 1:
-        raise ValueError(f"worlds={worlds}: give at least one")
+    if worlds < 2:
+        raise ValueError(f"worlds={worlds}: how much fits vary is seen in 2 or more")
 
     def cells() -> Iterator[Cell]:
         for seed in range(worlds):

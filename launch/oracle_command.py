@@ -14,7 +14,6 @@ from scaling.plan import Study
 from scaling.record import write_atomic
 from scaling.workspace import Workspace
 
-LAW = "m2"  # L = E + b D^-c
 LEAST_RUNS = 6  # that are left when the range of a fit is narrowed
 
 
@@ -95,50 +94,75 @@ def heldout_floor(run: RunConfig, workspace: Workspace) -> float:
 
 
 def judged(arms: Sequence[Arm]) -> dict[str, Any]:
-    """What the fits found beside the truth, as plain data."""
-    from analysis import fit, laws
-    from analysis.recovery import recover
+    """What the fits found beside the truth, as plain data.
 
-    law = laws.m2("tokens")
-    fits = [fit(law, {"tokens": arm.tokens, "loss": arm.loss}) for arm in arms]
-    exact = [fit(law, {"tokens": arm.tokens, "loss": arm.expected}) for arm in arms]
-    beta = [arm.beta for arm in arms]
-    exponents = recover(fits, "c", [beta, [found.params["c"] for found in exact]])
-    floors = recover(
-        fits, "E", [[arm.floor for arm in arms], [arm.floor_heldout for arm in arms], [f.params["E"] for f in exact]]
-    )
+    Fitted twice: as `scaling fit` would, all runs alike, and with the noise that
+    runs of so many tokens have, known from their spread over the worlds.
+    """
+    from analysis import fit, laws
+    from analysis.losses import squared
+
+    law, noise = laws.m2("tokens"), spread(arms)
+    plain = [fit(law, {"tokens": arm.tokens, "loss": arm.loss}) for arm in arms]
+    known = [fit(law, {"tokens": arm.tokens, "loss": arm.loss}, squared(), noise=noise) for arm in arms]
     return {
         "arms": len(arms),
-        "beta": beta[0],
+        "beta": arms[0].beta,
         "floor": float(np.mean([arm.floor for arm in arms])),
         "losses": _losses(arms),
-        "exponent": [_plain(found) for found in exponents],
-        "floors": [_plain(found) for found in floors],
+        "plain": _recovered(arms, plain, [_exact(arm) for arm in arms]),
+        "noise_known": _recovered(arms, known, [_exact(arm, noise) for arm in arms]),
         "range": _ranges(arms[0]),
-        "not_converged": sum(found.status.value != "converged" for found in fits),
     }
+
+
+def spread(arms: Sequence[Arm]) -> np.ndarray:
+    """(n,) standard deviation of ln loss over samples of the worlds, the luck of the held-out text's floor left out."""
+    off = [(arm.loss - arm.floor_heldout + arm.floor - arm.expected) / arm.expected for arm in arms]
+    return np.std(off, axis=0, ddof=1)
+
+
+def _exact(arm: Arm, noise: np.ndarray | None = None, first: int = 0) -> Any:
+    """The law fitted to expected losses, without their noise: what its form and the range of the runs do."""
+    from analysis import fit, laws
+    from analysis.losses import squared
+
+    rows = {"tokens": arm.tokens[first:], "loss": arm.expected[first:]}
+    return fit(laws.m2("tokens"), rows, None if noise is None else squared(), noise=noise)
+
+
+def _recovered(arms: Sequence[Arm], fits: Sequence[Any], exact: Sequence[Any]) -> dict[str, Any]:
+    from analysis.recovery import recover
+
+    truths = {
+        "exponent": [arm.beta for arm in arms],
+        "exponent of the expected losses in this range": [found.params["c"] for found in exact],
+        "floor": [arm.floor for arm in arms],
+        "floor of the held-out text": [arm.floor_heldout for arm in arms],
+        "floor of the expected losses in this range": [found.params["E"] for found in exact],
+    }
+    names, values = list(truths), list(truths.values())
+    found = recover(fits, {"c": values[:2], "E": values[2:]})
+    both = dict(zip(names, [*found["c"], *found["E"]], strict=True))
+    wrong = sum(found.status.value != "converged" for found in fits)
+    return {"not_converged": wrong, **{name: _plain(recovery) for name, recovery in both.items()}}
 
 
 def _losses(arms: Sequence[Arm]) -> list[dict[str, float]]:
     """For each number of tokens the mean measured excess over the floor of the held-out text, beside the expected."""
     measured = np.stack([arm.loss - arm.floor_heldout for arm in arms])
     expected = np.stack([arm.expected - arm.floor for arm in arms])
-    off = measured - expected
-    error = off.std(0, ddof=1) / np.sqrt(len(arms)) if len(arms) > 1 else np.full(off.shape[1], np.nan)
+    error = (measured - expected).std(0, ddof=1) / np.sqrt(len(arms))
     rows = zip(arms[0].tokens, expected.mean(0), measured.mean(0), error, strict=True)
     return [{"tokens": float(t), "expected": float(e), "measured": float(m), "se": float(s)} for t, e, m, s in rows]
 
 
 def _ranges(arm: Arm) -> list[dict[str, float]]:
-    """The law fitted to expected losses, without noise: what its form and the range of the runs do to the exponent."""
-    from analysis import fit, laws
-
+    """Exponent and floor of expected losses when the smallest runs are left out."""
     found = []
     for first in range(len(arm.tokens) - LEAST_RUNS + 1):
-        result = fit(laws.m2("tokens"), {"tokens": arm.tokens[first:], "loss": arm.expected[first:]})
-        found.append(
-            {"from_tokens": float(arm.tokens[first]), "exponent": result.params["c"], "floor": result.params["E"]}
-        )
+        params = _exact(arm, first=first).params
+        found.append({"from_tokens": float(arm.tokens[first]), "exponent": params["c"], "floor": params["E"]})
     return found
 
 
@@ -158,8 +182,7 @@ def _plain(recovery: Any) -> dict[str, Any]:
 def markdown(found: dict[str, Any]) -> str:
     """The same for people."""
     lines = [
-        f"{found['arms']} fits of L = E + b D^-c; true exponent {found['beta']:.4f}, floor {found['floor']:.4f} nats "
-        f"a token; {found['not_converged']} fits did not end at an optimum inside the bounds",
+        f"{found['arms']} worlds. True exponent {found['beta']:.4f}, true floor {found['floor']:.4f} nats a token.",
         "",
         "| tokens | expected excess | measured excess | its standard error | off by, in errors |",
         "|---:|---:|---:|---:|---:|",
@@ -169,15 +192,12 @@ def markdown(found: dict[str, Any]) -> str:
         f"{(row['measured'] - row['expected']) / row['se']:+.1f} |"
         for row in found["losses"]
     ]
-    lines += [
-        "",
-        "| | truth | mean of fits | bias (its error) | spread | 95% intervals that hold it |",
-        "|---|---|---|---|---|---|",
-    ]
-    names = ("exponent", "exponent of the expected losses in this range")
-    lines += [_row(name, row) for name, row in zip(names, found["exponent"], strict=True)]
-    names = ("floor", "floor of the held-out text", "floor of the expected losses in this range")
-    lines += [_row(name, row) for name, row in zip(names, found["floors"], strict=True)]
+    for way, title in (("plain", "all runs alike, Huber's loss"), ("noise_known", "by their noise, least squares")):
+        rows = dict(found[way])
+        lines += ["", f"L = E + b D^-c fitted to the runs of each world, {title}; {rows.pop('not_converged')} fits did"]
+        lines[-1] += " not end at an optimum inside the bounds:"
+        lines += ["", "| | truth | mean of fits | bias (its error) | spread | 95% intervals that hold it |"]
+        lines += ["|---|---:|---:|---:|---:|---|", *(_row(name, row) for name, row in rows.items())]
     lines += ["", "| fitted from tokens | exponent of the expected losses | floor |", "|---:|---:|---:|"]
     lines += [f"| {r['from_tokens']:,.0f} | {r['exponent']:.4f} | {r['floor']:.4f} |" for r in found["range"]]
     return "\n".join(lines) + "\n"

@@ -17,7 +17,7 @@ def test_intervals_of_fits_to_noise_that_they_assume_hold_the_truth_as_often_as_
     tokens = np.geomspace(1e3, 1e6, 10)
     noisy = [4 * tokens**-0.3 * np.exp(0.01 * draw.standard_normal(10)) for _ in range(16)]
     fits = [fit(law, {"tokens": tokens, "loss": loss}) for loss in noisy]
-    true, wrong = recover(fits, "b", [[-0.3] * 16, [-0.2] * 16])
+    true, wrong = recover(fits, {"b": [[-0.3] * 16, [-0.2] * 16]})["b"]
     for method in ("fisher", "profile", "bootstrap"):
         share, low, high = true.coverage(method)
         assert low <= 0.95 <= high, (method, share)
