@@ -53,7 +53,7 @@ def study(
         return sorted(length for length in found if length <= most_tokens)
 
     def limited(tokens: int) -> Sweep:
-        read = replace(data, unique_tokens=tokens, max_epochs=max(data.max_epochs, 2 * max(epochs)))
+        read = replace(data, most_tokens=tokens, max_epochs=max(data.max_epochs, 2 * max(epochs)))
         runs = [
             branches(run_of(model, read, seed), horizons(tokens))
             for place, model in enumerate(ladder)

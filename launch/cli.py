@@ -32,6 +32,7 @@ A laboratory for neural scaling laws: state a question, plan and price the runs,
   scaling models          the published shapes by name, with their parameters
   scaling convert IN OUT  a model of the transformers library to ours, or ours to theirs
   scaling coord-check     do activations and updates keep their size as width or depth grows?
+  scaling oracle          the whole lab on worlds whose law is known: is it found, and do the intervals hold it?
   scaling check-parallel STUDY  does a step spread over devices compute what it computes on one?
 
 From a study's records, or a TABLE of anybody's runs (CSV, Parquet, JSONL, a wandb export, a folder of runs):
@@ -71,6 +72,7 @@ def main() -> None:
         export_command,
         launch_command,
         models_command,
+        oracle_command,
         parallel_command,
         plan_command,
         run_command,
@@ -96,6 +98,7 @@ def main() -> None:
         "train": train_command.train,
         "data": data_command.data,
         "models": models_command.models,
+        "oracle": oracle_command.oracle,
         "convert": convert_command.convert,
         "coord-check": coordinate_command.coord_check,
         "check-parallel": parallel_command.check_parallel,

@@ -26,12 +26,16 @@ from scaling.config.placement import Placement
 from scaling.config.precision import Precision
 from scaling.config.run import ModelConfig, OptimConfig, RunConfig, ScheduleConfig, Trunk
 from scaling.config.transformer import Experts, Parametrisation, RopeScaling, TransformerConfig
+from scaling.config.worlds import ArithmeticWorld, CopyingWorld, HierarchyWorld, RetrievalWorld, World, ZipfWorld
 
 __all__ = [
     "SPECIALS",
+    "ArithmeticWorld",
+    "CopyingWorld",
     "DataConfig",
     "Denoising",
     "Experts",
+    "HierarchyWorld",
     "Lengths",
     "Masked",
     "Mixture",
@@ -48,6 +52,7 @@ __all__ = [
     "Prefix",
     "RecurrentConfig",
     "ReplacedTokens",
+    "RetrievalWorld",
     "RopeScaling",
     "RunConfig",
     "ScheduleConfig",
@@ -58,6 +63,8 @@ __all__ = [
     "TransformerConfig",
     "Trunk",
     "Word2VecConfig",
+    "World",
+    "ZipfWorld",
     "from_dict",
     "hashed_payload",
     "lengths",

@@ -6,6 +6,7 @@ from typing import Literal
 
 from scaling.config.cleaning import CleaningStep
 from scaling.config.fields import frozen, require, require_positive, strict, unhashed
+from scaling.config.worlds import CODE_POINTS, World
 
 
 @strict
@@ -13,8 +14,10 @@ from scaling.config.fields import frozen, require, require_positive, strict, unh
 class Source:
     """Where text comes from. None of it is hashed: `DataConfig.content` says what it is."""
 
-    kind: Literal["stdlib", "packages", "folder", "text", "jsonl", "parquet", "html", "warc", "tfds"] = "stdlib"
-    path: str = ""  # file, folder, fsspec URL or TFDS name; empty for stdlib and packages
+    kind: Literal["stdlib", "packages", "folder", "text", "jsonl", "parquet", "html", "warc", "tfds", "world"] = (
+        "stdlib"
+    )
+    path: str = ""  # file, folder, fsspec URL or TFDS name; empty for stdlib, packages and world
     pattern: str = ""  # of the files of a folder, such as *.txt.gz: `*` stands for slashes too; "": as is usual
     field: str = "text"  # field of JSONL, column of Parquet, feature of TFDS
     id_field: str = ""  # names a document; of two with one id the first is taken. "": its file and place name it
@@ -22,15 +25,21 @@ class Source:
     language_field: str = ""
     licence_field: str = ""
     most_bytes: int = 1 << 26  # of UTF-8, or of its HTML or JSON: a longer document is skipped
+    world: World | None = None  # the law that text is drawn from
 
     def __post_init__(self) -> None:
         require(
-            (self.kind in ("stdlib", "packages")) == (self.path == ""),
+            (self.kind in ("stdlib", "packages", "world")) == (self.path == ""),
             f"Source(kind={self.kind!r}, path={self.path!r})",
-            "stdlib and packages take no path, every other kind needs one",
+            "stdlib, packages and world take no path, every other kind needs one",
         )
         require(
-            not self.pattern or self.kind not in ("stdlib", "packages", "tfds"),
+            (self.kind == "world") == (self.world is not None),
+            f"Source(kind={self.kind!r}, world={self.world})",
+            "a world goes with the kind 'world', and that with a world",
+        )
+        require(
+            not self.pattern or self.kind not in ("stdlib", "packages", "tfds", "world"),
             f"Source(kind={self.kind!r}, pattern={self.pattern!r})",
             "a pattern chooses files below a path that you give; leave it out",
         )
@@ -54,13 +63,13 @@ class Part:
 
     name: str  # a word of letters, digits and _: columns of tables are called by it
     source: Source = unhashed(Source())
-    unique_tokens: int | None = None  # of it so many tokens are ever read, sequences drawn at random; None: all
+    most_tokens: int | None = None  # of it so many tokens are ever read, sequences drawn at random; None: all
     most_epochs: float | None = unhashed(None)  # a run that needs more is refused; None: DataConfig.max_epochs
 
     def __post_init__(self) -> None:
         fits = self.name.isidentifier() and self.name not in COLUMNS
         require(fits, f"Part.name={self.name!r}", f"give a word of letters, digits and _, none of {', '.join(COLUMNS)}")
-        require_positive(self, "unique_tokens", "most_epochs")
+        require_positive(self, "most_tokens", "most_epochs")
 
 
 @strict
@@ -132,7 +141,7 @@ class DataConfig:
     source: Source = unhashed(Source())
     content: str = ""  # SHA-256 of the documents and the split; "" until the data are prepared
     cleaning: tuple[CleaningStep, ...] = ()  # in their order, before the split and the tokenizer
-    tokenizer: Literal["bpe", "unigram", "bytes"] = "bpe"
+    tokenizer: Literal["bpe", "unigram", "bytes", "characters"] = "bpe"
     vocab: int = 512  # pieces, the end-of-document token and the 256 bytes included
     digits: Literal["joined", "single"] = "joined"  # may a piece hold several digits, or is each a token?
     spaces: Literal["runs", "single", "across"] = "runs"  # a run of spaces may be a piece; none; pieces of many words
@@ -141,7 +150,7 @@ class DataConfig:
     specials: int = 0  # special tokens after the vocabulary's own, for the objectives that need them
     document_attention: bool = False  # tokens see only their own document
     max_epochs: float = unhashed(1.0)  # a run that needs more passes over the data is refused
-    unique_tokens: int | None = None  # so many tokens are ever read, sequences drawn at random; None: all
+    most_tokens: int | None = None  # so many tokens are ever read, sequences drawn at random; None: all
     mixture: Mixture | None = None  # several sources in place of the one
 
     def __post_init__(self) -> None:
@@ -158,12 +167,18 @@ class DataConfig:
         )
         require(self.specials >= 0, f"DataConfig.specials={self.specials}", "must not be negative")
         require(
-            self.tokenizer != "bytes" or (self.digits, self.spaces) == ("joined", "runs"),
-            f"DataConfig.digits={self.digits!r}, spaces={self.spaces!r} with tokenizer='bytes'",
-            "bytes have no pieces to restrict; leave both out",
+            self.tokenizer in ("bpe", "unigram") or (self.digits, self.spaces) == ("joined", "runs"),
+            f"DataConfig.digits={self.digits!r}, spaces={self.spaces!r} with tokenizer={self.tokenizer!r}",
+            f"{self.tokenizer} have no pieces to restrict; leave both out",
         )
+        if self.tokenizer == "characters":
+            require(
+                257 < self.vocab <= 257 + CODE_POINTS,
+                f"DataConfig.vocab={self.vocab} with tokenizer='characters'",
+                f"must be 257, for the bytes and the end of a document, and 1 to {CODE_POINTS} code points",
+            )
         # 256 bytes, end of document, sentencepiece's unknown piece, and two pieces worth training.
-        least = 260 if self.tokenizer != "bytes" else 257
+        least = {"bytes": 257, "characters": 258}.get(self.tokenizer, 260)
         require(
             self.vocab >= least if self.tokenizer != "bytes" else self.vocab == least,
             f"DataConfig.vocab={self.vocab} with tokenizer={self.tokenizer!r}",
@@ -171,14 +186,14 @@ class DataConfig:
         )
 
     def _check_parts(self) -> None:
-        require_positive(self, "unique_tokens")
+        require_positive(self, "most_tokens")
         if self.mixture is not None:
             require(
                 self.source == Source(), f"DataConfig.source={self.source} beside a mixture", "make it one of its parts"
             )
             require(
-                self.unique_tokens is None,
-                f"DataConfig.unique_tokens={self.unique_tokens} beside a mixture",
+                self.most_tokens is None,
+                f"DataConfig.most_tokens={self.most_tokens} beside a mixture",
                 "give it to each of its parts",
             )
 
@@ -187,7 +202,7 @@ class DataConfig:
         """What is read: a single source is one part."""
         if self.mixture is not None:
             return self.mixture.parts
-        return (Part(name="all", source=self.source, unique_tokens=self.unique_tokens),)
+        return (Part(name="all", source=self.source, most_tokens=self.most_tokens),)
 
     @property
     def before_stages(self) -> "DataConfig":

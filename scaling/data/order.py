@@ -151,10 +151,10 @@ def _limited(store: Store, data: DataConfig, context: int) -> Iterator[Span]:
     for part, span in zip(data.parts, _spans_named(store, data, context), strict=True):
         if span.windows == 0:
             raise too_short(store, "train", span, 1, context)
-        if part.unique_tokens is None:
+        if part.most_tokens is None:
             yield span
             continue
-        read, where = part.unique_tokens // context, f"unique_tokens={part.unique_tokens:,} of part {span.name!r}"
+        read, where = part.most_tokens // context, f"most_tokens={part.most_tokens:,} of part {span.name!r}"
         if not 0 < read <= span.windows:
             raise DataError(
                 f"{store.path}: {where}, but it has {span.windows * context:,} training tokens in sequences of "

@@ -280,7 +280,7 @@ def _train(data: DataConfig, corpora: dict[str, Path], part: Path, report: Repor
     from scaling.data.tokenizer import SAMPLE_BYTES, save_tokenizer, train_tokenizer
 
     report(f"training the tokenizer {_variant(data)}")
-    texts = evenly([shuffled_texts(corpus) for corpus in corpora.values()], SAMPLE_BYTES[data.tokenizer])
+    texts = evenly([shuffled_texts(corpus) for corpus in corpora.values()], SAMPLE_BYTES.get(data.tokenizer, 0))
     save_tokenizer(train_tokenizer(texts, data.tokenizer, data.vocab, data.digits, data.spaces), part)
 
 

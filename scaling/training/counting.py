@@ -30,7 +30,7 @@ def count(
     counts = ngram.count(run.model, _windows(run, feed))
     counted_seconds = time.perf_counter() - opened
     fixed = feed.heldout
-    nats = ngram.losses(ngram.smooth(counts), fixed.window)
+    nats = _losses(run, counts, fixed.window)
     _save(counts, directory.path)
     size = int(ngram.size(counts))
     return record_of(
@@ -56,6 +56,12 @@ def _windows(run: RunConfig, feed: Feed) -> Iterator[np.ndarray]:
     for start in range(0, sequences, SEQUENCES):
         places = np.arange(start, min(start + SEQUENCES, sequences))
         yield feed.windows(places).window
+
+
+def _losses(run: RunConfig, counts: ngram.Counts, window_BW: np.ndarray) -> np.ndarray:
+    if run.model.pseudocounts is None:
+        return ngram.losses(ngram.smooth(counts), window_BW)
+    return ngram.table_losses(counts, window_BW, run.model.pseudocounts)
 
 
 def _save(counts: ngram.Counts, folder: Path) -> None:

@@ -35,7 +35,7 @@ def test_a_run_without_a_mixture_keeps_its_id_and_one_with_it_has_its_own():
 def test_where_parts_lie_and_what_is_allowed_are_not_hashed():
     there = tuple(replace(part, source=Source(kind="folder", path="/x"), most_epochs=4.0) for part in AB)
     assert run_id(a_run(Mixture(parts=AB))) == run_id(a_run(Mixture(parts=there)))
-    limited = (replace(AB[0], unique_tokens=1000), AB[1])
+    limited = (replace(AB[0], most_tokens=1000), AB[1])
     assert run_id(a_run(Mixture(parts=AB))) != run_id(a_run(Mixture(parts=limited)))
 
 
@@ -69,10 +69,10 @@ def test_a_mixture_survives_plain_data():
         ),
         (lambda: Part(name="my part"), "Part.name='my part': give a word of letters"),
         (lambda: Part(name="unique"), "Part.name='unique': .* none of .*unique"),
-        (lambda: Part(name="a", unique_tokens=0), "Part.unique_tokens=0: must be positive"),
+        (lambda: Part(name="a", most_tokens=0), "Part.most_tokens=0: must be positive"),
         (lambda: Part(name="a", most_epochs=-1.0), "Part.most_epochs=-1.0: must be positive"),
-        (lambda: DataConfig(unique_tokens=0), "DataConfig.unique_tokens=0: must be positive"),
-        (lambda: DataConfig(unique_tokens=9, mixture=Mixture(parts=AB)), "beside a mixture: give it to each"),
+        (lambda: DataConfig(most_tokens=0), "DataConfig.most_tokens=0: must be positive"),
+        (lambda: DataConfig(most_tokens=9, mixture=Mixture(parts=AB)), "beside a mixture: give it to each"),
         (
             lambda: DataConfig(source=Source(kind="folder", path="x"), mixture=Mixture(parts=AB)),
             "beside a mixture: make it one of its parts",

@@ -98,7 +98,7 @@ def test_without_weights_parts_are_read_in_proportion_to_their_tokens():
 def test_a_limit_leaves_the_same_sequences_to_every_run_and_a_smaller_one_some_of_them():
     store, subsets = a_store(), {}
     for unique, seed in ((160, 0), (160, 1), (80, 0)):
-        parts = (Part(name="a", unique_tokens=unique), Part(name="b"), Part(name="c"))
+        parts = (Part(name="a", most_tokens=unique), Part(name="b"), Part(name="c"))
         run = a_run(Mixture(parts=parts, weights=(1.0, 0.0, 0.0)), seed=seed)
         starts = order_of(store, run).starts(np.arange(unique // CONTEXT), seed=seed)
         subsets[unique, seed] = set(starts.tolist())
@@ -112,15 +112,15 @@ def test_a_limit_leaves_the_same_sequences_to_every_run_and_a_smaller_one_some_o
 def test_a_single_source_is_limited_too():
     store = a_store(sizes=(401,), validation=(41,), names="a")
     store.manifest.parts = []
-    run = a_run(None, steps=15, unique_tokens=160, max_epochs=3.0)
+    run = a_run(None, steps=15, most_tokens=160, max_epochs=3.0)
     check_enough(store, run)
     (found,) = order_of(store, run).read(run.tokens)
     assert (found.unique, found.epochs) == (160, 3.0)
     with pytest.raises(DataError, match=r"480, but .* 160 training tokens: that is 3.00 epochs, and .*max_epochs=2"):
         check_enough(store, replace(run, data=replace(run.data, max_epochs=2.0)))
     for wrong in (7, 408):
-        with pytest.raises(DataError, match=rf"unique_tokens={wrong} of part 'all', but it has 400 .* from 8 to 400"):
-            check_enough(store, replace(run, data=replace(run.data, unique_tokens=wrong)))
+        with pytest.raises(DataError, match=rf"most_tokens={wrong} of part 'all', but it has 400 .* from 8 to 400"):
+            check_enough(store, replace(run, data=replace(run.data, most_tokens=wrong)))
 
 
 def test_a_mixture_of_one_part_reads_what_its_source_alone_does():

@@ -76,7 +76,7 @@ def test_a_part_is_split_and_read_as_its_source_alone(store, data, root, monkeyp
 
 
 def test_all_weights_limits_and_stages_share_one_store(store, data, root):
-    limited = tuple(replace(part, unique_tokens=64, most_epochs=9.0) for part in data.mixture.parts)
+    limited = tuple(replace(part, most_tokens=64, most_epochs=9.0) for part in data.mixture.parts)
     other = replace(data, mixture=Mixture(parts=limited, weights=(0.9, 0.1), temperature=2.0, target=(1.0, 0.0)))
     assert pinned(other, root).content == store.manifest.content
     assert prepare(other, root, silent).path == store.path

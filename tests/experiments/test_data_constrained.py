@@ -14,16 +14,16 @@ def test_the_study_keeps_to_what_every_study_must(planned):
 
 
 def test_a_limit_is_read_a_whole_number_of_times(planned):
-    ends = [cell.run for cell in planned.cells if cell.role == "cell" and cell.run.data.unique_tokens]
-    passes = {run.tokens / run.data.unique_tokens for run in ends}
+    ends = [cell.run for cell in planned.cells if cell.role == "cell" and cell.run.data.most_tokens]
+    passes = {run.tokens / run.data.most_tokens for run in ends}
     assert passes == {1.0, 2.0, 4.0, 8.0, 16.0, 32.0}
-    assert all(run.data.unique_tokens % run.text == 0 for run in ends)
+    assert all(run.data.most_tokens % run.text == 0 for run in ends)
 
 
 def test_every_limited_run_has_one_of_its_length_on_new_tokens(planned):
     ends = [cell.run for cell in planned.cells if cell.role == "cell" and cell.run.seed == 0]
-    fresh = {(run.model, run.tokens) for run in ends if run.data.unique_tokens is None}
-    limited = {(run.model, run.tokens) for run in ends if run.data.unique_tokens}
+    fresh = {(run.model, run.tokens) for run in ends if run.data.most_tokens is None}
+    limited = {(run.model, run.tokens) for run in ends if run.data.most_tokens}
     assert limited <= fresh
 
 

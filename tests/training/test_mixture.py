@@ -27,7 +27,7 @@ def mixed(run, sources, root):
     """(run, store): 30 steps of 4 sequences, half of them dull, and only dull ones at the end."""
     words, dull = sources
     mixture = Mixture(
-        parts=(words, replace(dull, unique_tokens=320, most_epochs=4.0)),
+        parts=(words, replace(dull, most_tokens=320, most_epochs=4.0)),
         weights=(0.5, 0.5),
         stages=(Stage(start=0.8, weights=(0.0, 1.0)),),
         target=(3.0, 1.0),

@@ -8,7 +8,8 @@ from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
 
-from scaling.config import Source
+from scaling.config import Source, to_dict
+from scaling.data import worlds
 from scaling.data.sources.document import DataError, Document, faulty
 from scaling.data.sources.lines import TRIED, jsonl_lines, text_parts, whole_files
 from scaling.data.sources.pages import html_files, warc_pages
@@ -28,7 +29,8 @@ def documents(source: Source) -> Iterator[Document]:
     32 KiB, so that one file can be split. jsonl: a line is a document.
     parquet: a row is one. html: a page is one, by its main text. warc: so is
     every page that the archive holds, or text extracted from it (WET). tfds:
-    an example of the data set's own `train` split is one.
+    an example of the data set's own `train` split is one. world: drawn from
+    its law.
 
     Files are decompressed if their names end in .gz, .bz2, .xz or .zst. What a
     damaged file gives before its damage is used. A document that is not fit
@@ -54,6 +56,8 @@ def fingerprint(source: Source) -> str:
     For the standard library and the packages their versions take the place of
     the times, which differ between installations of one version.
     """
+    if source.kind == "world":
+        return hashlib.sha256(json.dumps([worlds.VERSION, to_dict(source.world)]).encode()).hexdigest()
     settings, files = asdict(source), place(source)
     if isinstance(files, Local) and source.kind not in ("stdlib", "packages", "tfds"):
         settings["path"] = str(Path(source.path).expanduser().resolve())
@@ -70,6 +74,8 @@ def readable_name(source: Source) -> str:
     """A short name for folders and messages, without characters that a path cannot hold."""
     if source.kind in ("stdlib", "packages"):
         return f"{source.kind}-{interpreter()}"
+    if source.kind == "world":
+        return f"{source.world.kind}-{source.world.seed}"
     if source.kind == "tfds":
         stem = source.path
     elif is_url(source.path):
@@ -95,6 +101,8 @@ def _read(source: Source) -> Iterator[Document]:
             return warc_pages(source)
         case "tfds":
             return tfds_examples(source)
+        case "world":
+            return (Document(name=name, text=text) for name, text in worlds.documents(source.world))
 
 
 def _first_of_each_id(source: Source, found: Iterator[Document]) -> Iterator[Document]:
