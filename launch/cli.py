@@ -28,6 +28,7 @@ A laboratory for neural scaling laws: state a question, plan and price the runs,
   scaling serve STUDY     a live page of it in the browser: runs, curves, the law so far
   scaling train           one run, all of it from options
   scaling data prepare    tokenize a corpus; `scaling data show` describes a prepared one
+  scaling data clean      run a recipe of cleaning steps over a corpus; `scaling data report` shows what it did
   scaling models          the published shapes by name, with their parameters
   scaling convert IN OUT  a model of the transformers library to ours, or ours to theirs
   scaling coord-check     do activations and updates keep their size as width or depth grows?
