@@ -100,11 +100,11 @@ def walk(folder: Path) -> Iterator[Document]:
 def not_utf8(folder: Path) -> list[str]:
     """Names of the documents that have no text because they are not UTF-8."""
     names: list[str] = []
+    column = SCHEMA.get_field_index("text")
     for path in shards(folder):
         file = pq.ParquetFile(path)
-        column = SCHEMA.get_field_index("text")
-        groups = range(file.metadata.num_row_groups)
-        if any(file.metadata.row_group(g).column(column).statistics.null_count for g in groups):
+        groups = [file.metadata.row_group(g).column(column) for g in range(file.metadata.num_row_groups)]
+        if any(group.statistics is None or group.statistics.null_count for group in groups):
             table = file.read(["name", "text"])
             names += table.filter(table["text"].is_null())["name"].to_pylist()
     return names
