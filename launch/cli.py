@@ -28,6 +28,7 @@ A laboratory for neural scaling laws: state a question, plan and price the runs,
   scaling serve STUDY     a live page of it in the browser: runs, curves, the law so far
   scaling train           one run, all of it from options
   scaling data prepare    tokenize a corpus; `scaling data show` describes a prepared one
+  scaling data clean      run a recipe of cleaning steps over a corpus; `scaling data report` shows what it did
   scaling data contamination RUN  was the run trained on this list of examples, in this order?
   scaling models          the published shapes by name, with their parameters
   scaling convert IN OUT  a model of the transformers library to ours, or ours to theirs

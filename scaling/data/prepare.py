@@ -97,6 +97,14 @@ def clean(data: DataConfig, root: Path, report: Report, map_shards: "MapShards")
     return _folder(data, root)
 
 
+def cleaned(data: DataConfig, root: Path) -> Path:
+    """The folder of the cleaned documents of `data`; raises DataError if they are not clean yet."""
+    from scaling.data.cleaning.account import read_account
+
+    read_account(_folder(data, root))
+    return _folder(data, root)
+
+
 def _clean(data: DataConfig, root: Path, report: Report, map_shards: "MapShards") -> "Account":
     """Cleaning goes on where it stopped; who calls this holds the folder of its result."""
     from scaling.data.cleaning.engine import clean

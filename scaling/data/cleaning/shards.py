@@ -12,6 +12,7 @@ from scaling.data.sources import DataError, Document
 
 SHARD_BYTES = 1 << 24  # of text, as UTF-8; a document is never cut, so a longer one makes a longer shard
 GROUP_ROWS = 1024
+REPEATED = ["language", "licence"]  # columns in which many values are the same
 SCHEMA = pa.schema(
     [
         ("index", pa.int64()),
@@ -27,7 +28,7 @@ SCHEMA = pa.schema(
 
 def split(documents: Iterable[Document], folder: Path, shard_bytes: int = SHARD_BYTES) -> None:
     """Write a source's documents as shards into `folder`, which may hold the first of them already."""
-    start = sum(pq.read_metadata(path).num_rows for path in shards(folder))
+    start = sum(map(rows, shards(folder)))
     number, batch, size = len(shards(folder)), [], 0
     for index, document in enumerate(documents):
         if index < start:
@@ -37,7 +38,7 @@ def split(documents: Iterable[Document], folder: Path, shard_bytes: int = SHARD_
         if size >= shard_bytes:
             write(folder / shard_name(number), batch)
             number, batch, size = number + 1, [], 0
-    if batch:
+    if batch or number == 0:  # of nothing, one empty shard
         write(folder / shard_name(number), batch)
 
 
@@ -50,11 +51,16 @@ def shards(folder: Path) -> list[Path]:
     return sorted(folder.glob("[0-9]*.parquet"))
 
 
+def rows(path: Path) -> int:
+    """How many documents a shard holds."""
+    return pq.read_metadata(path).num_rows
+
+
 def write(path: Path, documents: Iterable[Placed]) -> None:
     """A shard, whole or not at all."""
-    rows = list(documents)
-    columns = [[placed.index for placed in rows]]
-    columns += [[getattr(placed.document, name) for placed in rows] for name in SCHEMA.names[1:]]
+    held = list(documents)
+    columns = [[placed.index for placed in held]]
+    columns += [[getattr(placed.document, name) for placed in held] for name in SCHEMA.names[1:]]
     write_table(path, pa.table([pa.array(c, f.type) for c, f in zip(columns, SCHEMA, strict=True)], schema=SCHEMA))
 
 
@@ -63,7 +69,9 @@ def write_table(path: Path, table: pa.Table) -> None:
     # Two processes may write one file, when one was cut off from who started it; both write the same bytes.
     part = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        pq.write_table(table, part, compression="zstd", compression_level=1, row_group_size=GROUP_ROWS)
+        pq.write_table(
+            table, part, compression="zstd", compression_level=1, row_group_size=GROUP_ROWS, use_dictionary=REPEATED
+        )
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
@@ -75,8 +83,13 @@ def read(path: Path) -> list[Placed]:
         table = pq.read_table(path, schema=SCHEMA)
     except (pa.ArrowInvalid, OSError) as error:
         raise DataError(f"{path}: not a whole shard ({error}); delete its folder and prepare again") from None
-    rows = (row for row in table.to_pylist() if row["text"] is not None)
-    return [Placed(index=row.pop("index"), document=Document(**row)) for row in rows]
+    names = [name for name in SCHEMA.names if name not in ("index", "fault")]
+    values = zip(table.column("index").to_pylist(), *(table.column(name).to_pylist() for name in names), strict=True)
+    return [
+        Placed(index=index, document=Document(**dict(zip(names, row, strict=True))))
+        for index, *row in values
+        if row[names.index("text")] is not None
+    ]
 
 
 def walk(folder: Path) -> Iterator[Document]:

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from scaling.data.cleaning.contract import Placed, Verdict
+from scaling.data.cleaning.private_data import starred
 from scaling.data.cleaning.shards import text_bytes
 from scaling.data.sources import Document
 
@@ -112,16 +113,27 @@ def _into(groups: dict[str, Group], reason: str, lost: int, document: Document, 
 
 
 def _example(document: Document, after: str) -> dict[str, str]:
-    """A document's name and beginning; of a changed one where it first differs, before and after."""
-    if not after:
-        return {"name": document.name, "before": document.text[:EXCERPT], "after": ""}
+    """A document's name and beginning; of a changed one where it first differs, before and after.
+
+    Whatever is private is hidden, so that a changed text may look the same before and after.
+    """
     before = document.text
-    same = next(
-        (i for i, (a, b) in enumerate(zip(before, after, strict=False)) if a != b), min(len(before), len(after))
-    )
-    start = max(0, same - EXCERPT // 3)
-    return {
-        "name": document.name,
-        "before": before[start : start + EXCERPT],
-        "after": after[start : start + EXCERPT],
-    }
+    if not after:
+        return {"name": document.name, "before": _excerpt(before, 0), "after": ""}
+    start = max(0, _first_difference(before, after) - EXCERPT // 3)
+    return {"name": document.name, "before": _excerpt(before, start), "after": _excerpt(after, start)}
+
+
+def _excerpt(text: str, start: int) -> str:
+    """So many characters from a place on."""
+    # Hidden with what is around it: of an address that is cut in two, half would stay.
+    first = max(0, start - EXCERPT)
+    return starred(text[first : start + 2 * EXCERPT])[start - first :][:EXCERPT]
+
+
+def _first_difference(one: str, other: str) -> int:
+    low, high = 0, min(len(one), len(other))
+    while low < high:  # equal up to `low`, and known to differ by `high`
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if one[low:middle] == other[low:middle] else (low, middle - 1)
+    return low
