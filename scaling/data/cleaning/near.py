@@ -27,11 +27,12 @@ import pyarrow.parquet as pq
 from scaling.config.cleaning_duplicates import NearDuplicates
 from scaling.data.cleaning.contract import Global, Placed
 from scaling.data.cleaning.duplicates import DROPPED, drop
-from scaling.data.cleaning.tables import database, needed, sketch_table, write
+from scaling.data.cleaning.tables import SPILT, database, needed, parted_by_key, quoted, sketch_table, write
 from scaling.data.cleaning.words import Words, constants, groups, mixed, words_of
 from scaling.data.sources import DataError
 
-BATCH = 8192  # candidates compared at once
+BATCH = 2048  # candidates compared at once
+ROWS_AT_ONCE = 1 << 15  # candidates sorted at once, each with its hashes
 
 
 def near_duplicates(config: NearDuplicates) -> Global:
@@ -108,27 +109,31 @@ def _sketch(shard: Sequence[Placed], *, config: NearDuplicates) -> pa.Table:
 
 def _decide(sketches: Sequence[Path], folder: Path, *, config: NearDuplicates) -> None:
     _check_algorithm(sketches)
+    space = folder / SPILT
     with database(sketches, folder) as connection:
-        connection.execute("CREATE TABLE band AS SELECT index, unnest(bands) AS key FROM sketch")
-        connection.execute(
-            """
-            CREATE TABLE candidate AS SELECT key, index FROM band
-            WHERE key IN (SELECT key FROM band GROUP BY key HAVING count(*) > 1)
-            """
-        )
-        connection.execute("DROP TABLE band")
+        connection.execute("CREATE TABLE candidate (key UBIGINT, index BIGINT)")
+        for part in parted_by_key(connection, "SELECT unnest(bands) AS key, index FROM sketch", space / "bands"):
+            connection.execute(
+                f"""
+                INSERT INTO candidate SELECT key, index FROM {part}
+                WHERE key IN (SELECT key FROM {part} GROUP BY key HAVING count(*) > 1)
+                """
+            )
+        hashes = "SELECT index, hashes FROM sketch WHERE index IN (SELECT index FROM candidate)"
+        write(connection, hashes, space / "hashes.parquet", group_rows=2048)
         connection.execute("CREATE TABLE found (index BIGINT, first BIGINT)")
-        rows = connection.sql(
-            """
-            SELECT key, index, hashes FROM candidate
-            JOIN (SELECT index, hashes FROM sketch WHERE index IN (SELECT index FROM candidate)) USING (index)
-            ORDER BY key, index
-            """
-        ).to_arrow_reader(BATCH)
         results = connection.cursor()  # so that rows are written while others are still read
-        for pairs in _similar(rows, config):
-            results.register("pairs", pairs)
-            results.execute("INSERT INTO found SELECT * FROM pairs")
+        for part in parted_by_key(connection, "FROM candidate", space / "candidates", ROWS_AT_ONCE):
+            rows = connection.sql(
+                f"""
+                SELECT key, index, hashes FROM {part}
+                JOIN read_parquet({quoted(space / "hashes.parquet")}) USING (index)
+                ORDER BY key, index
+                """
+            )
+            for pairs in _similar(rows.to_arrow_reader(BATCH), config):
+                results.register("pairs", pairs)
+                results.execute("INSERT INTO found SELECT * FROM pairs")
         results.close()
         write(
             connection, "SELECT index, min(first) AS first FROM found GROUP BY index ORDER BY index", folder / DROPPED

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from scaling.config.cleaning_duplicates import DuplicateLines, DuplicateParagraphs
 from scaling.data.cleaning.contract import Global, Placed, Verdict
-from scaling.data.cleaning.tables import database, places_by_index, read, sketch_table, write
+from scaling.data.cleaning.tables import SPILT, database, parted_by_key, places_by_index, read, sketch_table, write
 
 CUT = "cut.parquet"  # index of a document and the number of a line or paragraph in it
 _SCHEMA = pa.schema([("index", pa.int64()), ("place", pa.int32()), ("key", pa.uint64())])
@@ -78,19 +78,20 @@ def _decide(sketches: Sequence[Path], folder: Path, *, config: DuplicateLines | 
     total = "sum(times)" if config.count == "times" else "count(*)"
     spared = "AND NOT (index = first AND place = first_place)" if config.keep_first else ""
     with database(sketches, folder) as connection:
-        write(
-            connection,
-            f"""
-            WITH by_document AS (
-                SELECT key, index, min(place) AS place, count(*) AS times FROM sketch GROUP BY key, index
-            ), too_often AS (
-                SELECT key, min(index) AS first, arg_min(place, index) AS first_place
-                FROM by_document GROUP BY key HAVING {total} > {config.most}
+        connection.execute("CREATE TABLE cut (index BIGINT, place INTEGER)")
+        for part in parted_by_key(connection, "SELECT key, index, place FROM sketch", folder / SPILT / "keys"):
+            connection.execute(
+                f"""
+                INSERT INTO cut WITH by_document AS (
+                    SELECT key, index, min(place) AS place, count(*) AS times FROM {part} GROUP BY key, index
+                ), too_often AS (
+                    SELECT key, min(index) AS first, arg_min(place, index) AS first_place
+                    FROM by_document GROUP BY key HAVING {total} > {config.most}
+                )
+                SELECT index, place FROM {part} JOIN too_often USING (key) WHERE true {spared}
+                """
             )
-            SELECT index, place FROM sketch JOIN too_often USING (key) WHERE true {spared} ORDER BY index, place
-            """,
-            folder / CUT,
-        )
+        write(connection, "SELECT index, place FROM cut ORDER BY index, place", folder / CUT)
 
 
 def _apply(shard: Sequence[Placed], folder: Path, *, unit: Unit) -> list[Verdict]:

@@ -21,7 +21,7 @@ import pyarrow as pa
 
 from scaling.config.cleaning_duplicates import DuplicateSubstrings
 from scaling.data.cleaning.contract import Global, Placed, Verdict
-from scaling.data.cleaning.tables import database, places_by_index, read, sketch_table, write
+from scaling.data.cleaning.tables import SPILT, database, parted_by_key, places_by_index, read, sketch_table, write
 from scaling.data.cleaning.words import groups, merged, spans_of, words_of
 
 CUT = "cut.parquet"  # index of a document and the place of the first word of a repeated run
@@ -63,15 +63,16 @@ def _decide(sketches: Sequence[Path], folder: Path, *, words: int) -> None:
     # One number for index and place: a minimum of numbers needs far less memory than one of pairs.
     position = "(index << 32) + place"
     with database(sketches, folder) as connection:
-        write(
-            connection,
-            f"""
-            SELECT index, place FROM sketch
-            JOIN (SELECT key, min({position}) AS first FROM sketch GROUP BY key HAVING count(*) > 1) USING (key)
-            WHERE {position} >= first + {words} ORDER BY index, place
-            """,
-            folder / CUT,
-        )
+        connection.execute("CREATE TABLE cut (index BIGINT, place UINTEGER)")
+        for part in parted_by_key(connection, "SELECT key, index, place FROM sketch", folder / SPILT / "keys"):
+            connection.execute(
+                f"""
+                INSERT INTO cut SELECT index, place FROM {part}
+                JOIN (SELECT key, min({position}) AS first FROM {part} GROUP BY key HAVING count(*) > 1) USING (key)
+                WHERE {position} >= first + {words}
+                """
+            )
+        write(connection, "SELECT index, place FROM cut ORDER BY index, place", folder / CUT)
 
 
 def _apply(shard: Sequence[Placed], folder: Path, *, words: int) -> list[Verdict]:

@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 
 MEMORY = "256MB"
 THREADS = 2
+SPILT = "spilt"  # folder of what does not fit into memory; gone when a decision is made
 ROWS = 1 << 16  # of a row group: what is read too much for a shard
+ROWS_AT_ONCE, MOST_PARTS = 1 << 18, 256  # of a table that is grouped by its keys
 
 
 @contextmanager
@@ -37,7 +39,8 @@ def database(sketches: Sequence[Path], folder: Path) -> "Iterator[duckdb.DuckDBP
     """
     if not sketches:
         raise DataError(f"{folder}: no documents to compare; mend Source.path")
-    spilt = folder / "spilt"
+    spilt = folder / SPILT
+    spilt.mkdir()
     connection = needed("duckdb").connect(
         config={
             "memory_limit": MEMORY,
@@ -48,16 +51,36 @@ def database(sketches: Sequence[Path], folder: Path) -> "Iterator[duckdb.DuckDBP
     )
     try:
         connection.execute("SET enable_progress_bar = false")
-        connection.execute(f"CREATE VIEW sketch AS SELECT * FROM read_parquet([{', '.join(map(_quoted, sketches))}])")
+        connection.execute(f"CREATE VIEW sketch AS SELECT * FROM read_parquet([{', '.join(map(quoted, sketches))}])")
         yield connection
     finally:
         connection.close()
         shutil.rmtree(spilt, ignore_errors=True)
 
 
-def write(connection: "duckdb.DuckDBPyConnection", query: str, path: Path) -> None:
+def parted_by_key(
+    connection: "duckdb.DuckDBPyConnection", rows: str, folder: Path, at_once: int = ROWS_AT_ONCE
+) -> list[str]:
+    """The rows of a query with a column `key`, on disk in parts: what has one key is in one part.
+
+    Grouping all rows at once takes memory for every key, and DuckDB keeps
+    much of it although it may spill. Gives what to read each part from;
+    parts are of about `at_once` rows, or larger where these would be too many.
+    """
+    (count,) = connection.execute(f"SELECT count(*) FROM ({rows})").fetchone()
+    parts = min(MOST_PARTS, 1 + count // at_once)
+    connection.execute(f"SET partitioned_write_flush_threshold = {2048 * parts}")
+    connection.execute(
+        f"COPY (SELECT key % {parts} AS part, * FROM ({rows})) TO {quoted(folder)} "
+        f"(FORMAT parquet, PARTITION_BY (part), ROW_GROUP_SIZE {ROWS})"
+    )
+    found = [folder / f"part={part}" for part in range(parts)]
+    return [f"read_parquet({quoted(part / '*.parquet')}) AS piece" for part in found if part.exists()]
+
+
+def write(connection: "duckdb.DuckDBPyConnection", query: str, path: Path, group_rows: int = ROWS) -> None:
     """The rows of a query as a Parquet file."""
-    connection.execute(f"COPY ({query}) TO {_quoted(path)} (FORMAT parquet, ROW_GROUP_SIZE {ROWS})")
+    connection.execute(f"COPY ({query}) TO {quoted(path)} (FORMAT parquet, ROW_GROUP_SIZE {group_rows})")
 
 
 def read(path: Path, shard: Sequence[Placed]) -> pa.Table:
@@ -98,5 +121,6 @@ def _column(values: Any, kind: pa.DataType) -> pa.Array:
     return values if isinstance(values, pa.Array) else pa.array(values, kind)
 
 
-def _quoted(path: Path) -> str:
+def quoted(path: Path) -> str:
+    """A path as a string of SQL."""
     return "'" + str(path).replace("'", "''") + "'"
