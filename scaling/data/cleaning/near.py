@@ -32,7 +32,7 @@ from scaling.data.cleaning.words import Words, constants, groups, mixed, words_o
 from scaling.data.sources import DataError
 
 BATCH = 2048  # candidates compared at once
-ROWS_AT_ONCE = 1 << 15  # candidates sorted at once, each with its hashes
+ROWS_AT_ONCE = 1 << 14  # candidates sorted at once, each with its hashes
 
 
 def near_duplicates(config: NearDuplicates) -> Global:

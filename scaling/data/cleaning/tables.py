@@ -28,7 +28,7 @@ MEMORY = "256MB"
 THREADS = 2
 SPILT = "spilt"  # folder of what does not fit into memory; gone when a decision is made
 ROWS = 1 << 16  # of a row group: what is read too much for a shard
-ROWS_AT_ONCE, MOST_PARTS = 1 << 18, 256  # of a table that is grouped by its keys
+ROWS_AT_ONCE, MOST_PARTS = 1 << 17, 512  # of a table that is grouped by its keys
 
 
 @contextmanager
