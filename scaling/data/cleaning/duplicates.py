@@ -25,7 +25,7 @@ def exact_duplicates(config: ExactDuplicates) -> Global:
     return Global(
         sketch=partial(_sketch, key=_text),
         decide=decide_first,
-        apply=partial(drop, reason="same text"),
+        apply=partial(drop, reason="same text as an earlier document"),
     )
 
 
@@ -34,7 +34,7 @@ def duplicate_urls(config: DuplicateURLs) -> Global:
     return Global(
         sketch=partial(_sketch, key=_address),
         decide=decide_first,
-        apply=partial(drop, reason="same address"),
+        apply=partial(drop, reason="same address as an earlier document"),
     )
 
 

@@ -13,7 +13,7 @@ def test_of_the_same_text_only_the_first_stays_and_no_other_text_goes(tmp_path):
     texts = [f"text {number % 83}" for number in range(200)] + ["text 0 ", "Text 0", ""]
     verdicts = run(exact_duplicates(ExactDuplicates()), placed(texts), tmp_path / "run")
     assert kept(verdicts) == [*range(83), 200, 201, 202]  # recall 117 of 117, no false positive
-    assert {verdict.reason for verdict in verdicts if verdict.text is None} == {"same text"}
+    assert {verdict.reason for verdict in verdicts if verdict.text is None} == {"same text as an earlier document"}
     assert all(verdict.text in (None, text) for verdict, text in zip(verdicts, texts, strict=True))
 
 
@@ -48,4 +48,4 @@ def test_of_one_address_the_first_stays_and_documents_without_one_all_stay(tmp_p
     ]
     verdicts = run(duplicate_urls(DuplicateURLs()), documents, tmp_path / "run", shard=2)
     assert kept(verdicts) == [0, 1, 3, 4]
-    assert verdicts[2].reason == "same address"
+    assert verdicts[2].reason == "same address as an earlier document"
