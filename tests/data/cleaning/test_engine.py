@@ -17,6 +17,7 @@ from scaling.data.cleaning import engine, shards
 from scaling.data.cleaning.account import ACCOUNT, lines, read_account, sums
 from scaling.data.cleaning.parallel import in_processes, on_ray, one_by_one
 from scaling.data.sources import DataError, Document
+from scaling.data.sources.skips import Skipped
 
 pytest.importorskip("duckdb")
 STEPS = (Lengths(least_words=3), PrivateData(), ExactDuplicates(), GopherRepetition())
@@ -38,7 +39,7 @@ def texts(count: int) -> list[Document]:
             7: f"write to user{number}@example.org please, {number}",
         }.get(number % 10, f"document {number} has its own few words é")
         made.append(Document(name=f"d{number:04d}", text=text, url=f"u{number}", language="en", licence="mine"))
-    made[4] = Document(name="latin", text=None)
+    made[4] = Document(name="latin", text=None, fault="not UTF-8")
     return made
 
 
@@ -84,7 +85,7 @@ def test_what_is_left_is_what_the_rules_leave(cleaned):
 
 def test_the_account_counts_by_reason_with_examples(cleaned):
     account = read_account(cleaned)
-    assert account.not_utf8_names == ["latin"]
+    assert account.skipped == {"not UTF-8": Skipped(documents=1, names=["latin"])}
     first, private, same, repeated = (step.tally for step in account.steps)
     assert (first.given.documents, first.kept.documents) == (59, 53)
     assert first.dropped["too few words"].documents == 6
