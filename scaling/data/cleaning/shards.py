@@ -104,8 +104,8 @@ def faulty(folder: Path) -> Iterator[Document]:
     column = SCHEMA.get_field_index("text")
     for path in shards(folder):
         with pq.ParquetFile(path) as file:
-            groups = range(file.metadata.num_row_groups)
-            if not any(file.metadata.row_group(g).column(column).statistics.null_count for g in groups):
+            groups = [file.metadata.row_group(number) for number in range(file.metadata.num_row_groups)]
+            if not any(group.num_rows and group.column(column).statistics.null_count for group in groups):
                 continue
             table = file.read(["name", "fault", "text"])
         rows = table.filter(table["text"].is_null()).select(["name", "fault"]).to_pylist()
