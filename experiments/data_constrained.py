@@ -13,7 +13,7 @@ def study(
     *,
     unique: tuple[float, ...] = (2e4, 8e4, 3.2e5),
     epochs: tuple[float, ...] = (1, 2, 4, 8, 16, 32),
-    most_tokens: float = 2.56e6,
+    longest: float = 2.56e6,
     first_size: int = 1,
     size_count: int = 4,
     sizes: Ladder = "tiny",
@@ -28,7 +28,7 @@ def study(
 
     unique: tokens of the training text that a run may read, drawn at random
     epochs: passes over them
-    most_tokens: longer runs are left out; so many new ones are read by the arm that repeats nothing
+    longest: longer runs are left out; so many new ones are read by the arm that repeats nothing
     first_size: place in the ladder of the smallest model, counted from 0
     size_count: models
     sizes: ladder of models, 5 thousand to 5 million or 3 million to 13 billion parameters
@@ -50,7 +50,7 @@ def study(
 
     def horizons(tokens: float) -> list[int]:
         found = {round_tokens(passes * tokens, step) for passes in epochs}
-        return sorted(length for length in found if length <= most_tokens)
+        return sorted(length for length in found if length <= longest)
 
     def limited(tokens: int) -> Sweep:
         read = replace(data, most_tokens=tokens, max_epochs=max(data.max_epochs, 2 * max(epochs)))
