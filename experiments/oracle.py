@@ -61,10 +61,10 @@ def study(
     )
 
 
-def world_of(seed: int, alpha: float, most_tokens: float, contexts: int, noise: float) -> ZipfWorld:
+def world_of(seed: int, alpha: float, longest: float, contexts: int, noise: float) -> ZipfWorld:
     """A world of two and a half times the tokens of its largest run: a fifth is held out, a run reads half the rest."""
-    facts = max(200, min(2000, int(most_tokens) // 100))
-    documents = -(-int(2.5 * most_tokens) // (2 * facts))
+    facts = max(200, min(2000, int(longest) // 100))
+    documents = -(-int(2.5 * longest) // (2 * facts))
     return ZipfWorld(seed=seed, documents=max(50, documents), facts=facts, contexts=contexts, alpha=alpha, noise=noise)
 
 

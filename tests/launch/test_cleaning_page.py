@@ -28,7 +28,7 @@ def options(tmp_path):
         (tmp_path / "in" / f"{number}.txt").write_text("the same text twice" if number < 3 else text)
     (tmp_path / "in" / "short.txt").write_text("short")
     (tmp_path / "recipe.toml").write_text(RECIPE)
-    source = ["--source.kind", "folder", "--source.path", str(tmp_path / "in")]
+    source = ["--kind", "folder", "--path", str(tmp_path / "in")]
     return [*source, "--recipe", str(tmp_path / "recipe.toml"), "--root", str(tmp_path)]
 
 

@@ -133,19 +133,31 @@ def test_two_processes_leave_the_bytes_that_one_does(source, cleaned, tmp_path):
     assert content(tmp_path) == content(cleaned)
 
 
-@pytest.mark.skipif(not find_spec("ray"), reason="Ray is not installed: pip install 'scaling-lab[ray]'")
-def test_ray_leaves_the_bytes_that_one_process_does(source, cleaned, tmp_path, monkeypatch):
-    pytest.importorskip("ray.data", reason="Ray Data is not installed: pip install 'scaling-lab[ray]'")
-    import ray
+# In a process of its own: Ray reads its environment once, when it is imported.
+BY_RAY = """
+import sys
+from pathlib import Path
+import ray
+from scaling.data.cleaning import engine
+from scaling.data.cleaning.parallel import on_ray
+from test_engine import STEPS, silent
+ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, object_store_memory=80_000_000)
+with on_ray() as map_shards:
+    engine.clean(Path(sys.argv[1]), STEPS, Path(sys.argv[2]), silent, map_shards)
+"""
 
-    monkeypatch.setenv("RAY_raylet_start_wait_time_s", "100")  # a busy machine takes its time
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(map(str, [Path(__file__).parents[3], *sys.path])))
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, object_store_memory=80_000_000)
-    try:
-        with on_ray() as map_shards:
-            engine.clean(source, STEPS, tmp_path / "out", silent, map_shards)
-    finally:
-        ray.shutdown()
+
+@pytest.mark.skipif(
+    not (find_spec("ray") and find_spec("pandas")), reason="needs Ray Data: pip install 'scaling-lab[ray]'"
+)
+def test_ray_leaves_the_bytes_that_one_process_does(source, cleaned, tmp_path):
+    paths = os.pathsep.join([str(Path(__file__).parent), str(Path(__file__).parents[3])])
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    wait = {"RAY_raylet_start_wait_time_s": "150"}  # of a busy machine
+    environment = kept | wait | {"PYTHONPATH": paths, "HOME": str(tmp_path)}
+    command = [sys.executable, "-c", BY_RAY, str(source), str(tmp_path / "out")]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=280)
+    assert done.returncode == 0, done.stderr[-2000:]
     assert content(tmp_path / "out") == content(cleaned)
 
 
