@@ -76,9 +76,20 @@ def _stop_words(words: list[str], least: int) -> bool:
     return any(len(STOP_WORDS.intersection(map(str.lower, part))) >= least for part in (words[:200], words))
 
 
+def _bullets_exceed(lines: list[str], most: float) -> bool:
+    """Whether more lines than so many begin with a bullet; looks no further than it takes to know that they do not."""
+    left = len(lines)
+    for line in lines:
+        if not line.startswith(BULLETS):
+            left -= 1
+            if left <= most:
+                return False
+    return True
+
+
 def _amiss_in_lines(text: str, rule: GopherQuality) -> str:
     lines = [line for line in map(str.strip, text.split("\n")) if line]
-    if sum(line.startswith(BULLETS) for line in lines) > rule.most_bullet_lines * len(lines):
+    if lines and _bullets_exceed(lines, rule.most_bullet_lines * len(lines)):
         return "too many lines with a bullet"
     if any(mark in text for mark in ELLIPSES):
         ends = sum(line.endswith(ELLIPSES) for line in lines)
