@@ -50,7 +50,7 @@ def _prepare(arguments: list[str]) -> None:
 
     options = tyro.cli(DataOptions, args=arguments, prog="scaling data prepare", description="Tokenize a corpus.")
     store = prepare(options.chosen(), options.root, console.print)
-    console.print(str(store), markup=False, highlight=False)
+    console.print(str(store), markup=False, highlight=False, soft_wrap=True)
 
 
 def _show(arguments: list[str]) -> None:
@@ -59,7 +59,7 @@ def _show(arguments: list[str]) -> None:
     options = tyro.cli(DataOptions, args=arguments, prog="scaling data show", description="Describe a prepared corpus.")
     if pinned(options.chosen(), options.root) is None:
         raise ValueError("these data are not prepared yet: scaling data prepare, with the same options")
-    console.print(str(prepare(options.chosen(), options.root, console.print)), markup=False, highlight=False)
+    console.print(str(prepare(options.chosen(), options.root, console.print)), markup=False, highlight=False, soft_wrap=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,7 +111,7 @@ def _with_steps(options: DataOptions) -> DataConfig:
 
 
 def _say(line: str) -> None:
-    console.print(line, markup=False, highlight=False)
+    console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def _tokenizers(arguments: list[str]) -> None:
