@@ -10,6 +10,7 @@ import argparse
 import json
 import os
 import platform
+import tempfile
 import time
 from collections.abc import Callable
 from importlib.metadata import version
@@ -17,10 +18,18 @@ from pathlib import Path
 
 import sentencepiece
 
-from scaling.config import DataConfig
-from scaling.data.batches import batch, windows
+from scaling.config import DataConfig, Source
+from scaling.config.cleaning import ExactDuplicates
+from scaling.config.cleaning_heuristics import GopherQuality, GopherRepetition, PrivateData
+from scaling.data.batches import batch
+from scaling.data.cleaning import shards
+from scaling.data.cleaning.account import read_account
+from scaling.data.cleaning.engine import clean
+from scaling.data.cleaning.parallel import in_processes
 from scaling.data.corpus import in_order, read_corpus
+from scaling.data.order import windows
 from scaling.data.prepare import prepare
+from scaling.data.sources import documents
 from scaling.data.store import Store
 from scaling.data.tokenizer import load_tokenizer
 
@@ -37,6 +46,7 @@ def main() -> None:
     store = prepare(DataConfig(), options.root, lambda line: None)
     result = {
         "batching": batching(store, options.tries),
+        "cleaning": cleaning(options.threads),
         "tokenizing": tokenizing(store, options.threads, options.tries),
         "machine": {
             "platform": platform.platform(),
@@ -61,9 +71,29 @@ def batching(store: Store, tries: int) -> dict:
     return {
         "context": CONTEXT,
         "batch": BATCH,
-        "windows": windows(store.train, CONTEXT),
+        "windows": windows(len(store.train), CONTEXT),
         "tokens_per_second": round(STEPS * BATCH * CONTEXT / seconds),
         "microseconds_per_batch": round(1e6 * seconds / STEPS, 1),
+    }
+
+
+def cleaning(processes: int) -> dict:
+    """Megabytes a second of a recipe on the standard library, once, the start of its processes included."""
+    steps = (GopherQuality(), GopherRepetition(), PrivateData(), ExactDuplicates())
+    with tempfile.TemporaryDirectory() as root, in_processes(processes) as map_shards:
+        source = Path(root, "documents")
+        source.mkdir()
+        cutting = _seconds(lambda: shards.split(documents(Source()), source))
+        seconds = _seconds(lambda: clean(source, steps, Path(root, "cleaned"), lambda line: None, map_shards))
+        account = read_account(Path(root, "cleaned"))
+    size = account.before.total.bytes
+    return {
+        "text_bytes": size,
+        "processes": processes,
+        "steps": [step.kind for step in steps],
+        "documents": [account.before.total.documents, account.after.total.documents],
+        "mb_per_second_cutting": round(size / cutting / 1e6, 1),
+        "mb_per_second_cleaning": round(size / seconds / 1e6, 1),
     }
 
 

@@ -31,9 +31,12 @@ A laboratory for neural scaling laws: state a question, plan and price the runs,
   scaling serve STUDY     a live page of it in the browser: runs, curves, the law so far
   scaling train           one run, all of it from options
   scaling data prepare    tokenize a corpus; `scaling data show` describes a prepared one
+  scaling data clean      run a recipe of cleaning steps over a corpus; `scaling data report` shows what it did
+  scaling data contamination RUN  was the run trained on this list of examples, in this order?
   scaling models          the published shapes by name, with their parameters
   scaling convert IN OUT  a model of the transformers library to ours, or ours to theirs
   scaling coord-check     do activations and updates keep their size as width or depth grows?
+  scaling oracle          the whole lab on worlds whose law is known: is it found, and do the intervals hold it?
   scaling check-parallel STUDY  does a step spread over devices compute what it computes on one?
 
 From a study's records, or a TABLE of anybody's runs (CSV, Parquet, JSONL, a wandb export, a folder of runs):
@@ -69,6 +72,7 @@ COMMANDS = {  # their functions, imported when they are called: status should no
     "train": "train_command.train",
     "data": "data_command.data",
     "models": "models_command.models",
+    "oracle": "oracle_command.oracle",
     "convert": "convert_command.convert",
     "coord-check": "coordinate_command.coord_check",
     "check-parallel": "parallel_command.check_parallel",

@@ -68,13 +68,18 @@ def parse(name: str, options: type, arguments: list[str], prog: str) -> tuple[An
         "Both",
         [
             ("command", tyro.conf.OmitArgPrefixes[options], own),
-            ("study", tyro.conf.OmitArgPrefixes[parameters], dataclasses.field(default_factory=parameters)),
+            ("study", _plain_options(parameters), dataclasses.field(default_factory=parameters)),
         ],
     )
     parsed = tyro.cli(both, args=arguments, prog=f"{prog} {name}", description=inspect.getdoc(study).partition("\n")[0])
     values = {field.name: getattr(parsed.study, field.name) for field in dataclasses.fields(parameters)}
     made = _make(study, values, file)
     return parsed.command, dataclasses.replace(made, name=_variant(made.name, values, parameters()))
+
+
+def _plain_options(parameters: type) -> Any:
+    # A field that holds a config or none, such as a mixture, is a field of a file: not a command's second word.
+    return tyro.conf.OmitArgPrefixes[tyro.conf.AvoidSubcommands[parameters]]
 
 
 def _parse_file(path: Path, options: type, arguments: list[str], prog: str) -> tuple[Any, Study]:

@@ -64,7 +64,7 @@ def _measured(data: DataConfig, options: TokenizersOptions) -> dict:
 
     # Progress would stand between the lines of JSON.
     say = (lambda line: None) if options.json else console.print
-    corpus, tokenizer = prepare_tokenizer(data, options.root, say)
+    (corpus,), tokenizer = prepare_tokenizer(data, options.root, say)
     texts, size = [], 0
     for example in in_order(read_corpus(corpus)["validation"]):
         if size >= options.sample_mb * 1e6:

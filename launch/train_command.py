@@ -43,7 +43,7 @@ class TrainOptions(LaunchOptions):
         vocab=DataConfig().vocab, dim=64, layers=4, heads=4
     )
     objective: ObjectiveConfig = NextToken()
-    data: DataConfig = DataConfig()
+    data: tyro.conf.AvoidSubcommands[DataConfig] = DataConfig()
     optim: OptimConfig = OptimConfig()
     schedule: ScheduleConfig = ScheduleConfig()
     batch: int = 16

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 DROPPED_SHOWN = 20  # rows, and reasons, that are written down; a sweep may drop thousands
 
-Key = tuple[str, Source | None]  # of a run: its id, and, until its data are prepared, where they come from
+Key = tuple[str, tuple[Source, ...]]  # of a run: its id, and, until its data are prepared, where they come from
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -214,7 +214,7 @@ def starts(study: Study) -> dict[str, tuple[int, ...]]:
 
 def _key(run: RunConfig) -> Key:
     """Tells runs apart that an id does not yet: it holds what the data are only when they are prepared."""
-    return run_id(run), None if run.data.content else run.data.source
+    return run_id(run), () if run.data.content else tuple(part.source for part in run.data.parts)
 
 
 def _trunk_key(run: RunConfig) -> Key:

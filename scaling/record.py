@@ -44,8 +44,24 @@ class RecordError(ValueError):
 
 @_strict
 @_frozen
+class PartLoss:
+    """Final loss over the held-out sequences of one part of a mixture; standard errors are over sequences."""
+
+    loss: float  # nats a loss-bearing token
+    loss_se: float
+    bits_per_byte: float | None
+    bits_per_byte_se: float | None
+    sequences: int
+    tokens: int  # that bear loss
+
+
+@_strict
+@_frozen
 class Heldout:
-    """Final loss over the fixed held-out sequences; standard errors are over sequences."""
+    """Final loss over the fixed held-out sequences; standard errors are over sequences.
+
+    Of a mixture, the mean of its parts' losses by `Mixture.target`.
+    """
 
     loss: float  # nats a loss-bearing token
     loss_se: float
@@ -56,6 +72,17 @@ class Heldout:
     by_position: dict[int, float] = field(
         default_factory=dict
     )  # mean nats of the tokens up to a place from the one before
+    parts: dict[str, PartLoss] = field(default_factory=dict)  # of a mixture, by name; none in older records
+
+
+@_strict
+@_frozen
+class PartTokens:
+    """What was read of one part of a mixture."""
+
+    seen: int
+    unique: int
+    epochs: float  # seen / those that the run may read
 
 
 @_strict
@@ -66,7 +93,8 @@ class Tokens:
     seen: int
     loss_bearing: int
     unique: int
-    epochs: float
+    epochs: float  # seen / those that the run may read, of all parts together
+    parts: dict[str, PartTokens] = field(default_factory=dict)  # of a mixture, by name; none in older records
 
 
 @_strict

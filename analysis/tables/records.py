@@ -54,6 +54,7 @@ def flatten(record: RunRecord) -> dict[str, Any]:
         "tokens_unique": record.tokens.unique,
         "tokens_loss_bearing": record.tokens.loss_bearing,
         "epochs": record.tokens.epochs,
+        **_parts(record),
         "lr": config.optim.lr,
         "batch": config.batch,
         **_model(config.model),
@@ -70,6 +71,17 @@ def flatten(record: RunRecord) -> dict[str, Any]:
         "device_kind": record.provenance.device_kind,
         "packages": json.dumps(record.provenance.packages, sort_keys=True),
     }
+
+
+def _parts(record: RunRecord) -> dict[str, Any]:
+    """Of a mixture, for each part: the tokens seen and the different ones, epochs, and the loss on its held-out set."""
+    row: dict[str, Any] = {}
+    for name, read in record.tokens.parts.items():
+        row |= {f"tokens_{name}": read.seen, f"unique_{name}": read.unique, f"epochs_{name}": read.epochs}
+        row[f"share_{name}"] = read.seen / record.tokens.seen if record.tokens.seen else None
+    for name, held in record.heldout.parts.items() if record.heldout else ():
+        row |= {f"loss_{name}": held.loss, f"loss_{name}_se": held.loss_se, f"bits_per_byte_{name}": held.bits_per_byte}
+    return row
 
 
 def _model(model: Any) -> dict[str, Any]:

@@ -7,7 +7,7 @@ they are: the hash sees their content instead.
 """
 
 from scaling.config.baselines import NgramConfig, RecurrentConfig, Word2VecConfig
-from scaling.config.data import DataConfig, Source
+from scaling.config.data import DataConfig, Mixture, Part, Source, Stage
 from scaling.config.identity import from_dict, hashed_payload, run_id, to_dict
 from scaling.config.lengths import Lengths, lengths
 from scaling.config.objective import (
@@ -26,14 +26,19 @@ from scaling.config.placement import Placement
 from scaling.config.precision import Precision
 from scaling.config.run import ModelConfig, OptimConfig, RunConfig, ScheduleConfig, Trunk
 from scaling.config.transformer import Experts, Parametrisation, RopeScaling, TransformerConfig
+from scaling.config.worlds import ArithmeticWorld, CopyingWorld, HierarchyWorld, RetrievalWorld, World, ZipfWorld
 
 __all__ = [
     "SPECIALS",
+    "ArithmeticWorld",
+    "CopyingWorld",
     "DataConfig",
     "Denoising",
     "Experts",
+    "HierarchyWorld",
     "Lengths",
     "Masked",
+    "Mixture",
     "MixtureOfDenoisers",
     "ModelConfig",
     "NextToken",
@@ -41,20 +46,25 @@ __all__ = [
     "ObjectiveConfig",
     "OptimConfig",
     "Parametrisation",
+    "Part",
     "Placement",
     "Precision",
     "Prefix",
     "RecurrentConfig",
     "ReplacedTokens",
+    "RetrievalWorld",
     "RopeScaling",
     "RunConfig",
     "ScheduleConfig",
     "SkipGram",
     "Source",
     "SpanCorruption",
+    "Stage",
     "TransformerConfig",
     "Trunk",
     "Word2VecConfig",
+    "World",
+    "ZipfWorld",
     "from_dict",
     "hashed_payload",
     "lengths",

@@ -31,16 +31,22 @@ class RecurrentConfig:
 @strict
 @frozen
 class NgramConfig:
-    """Counts of n-grams with interpolated Kneser-Ney smoothing (Chen & Goodman 1999)."""
+    """Counts of n-grams with interpolated Kneser-Ney smoothing (Chen & Goodman 1999), or a plain table of contexts.
+
+    The table knows contexts of order - 1 tokens and nothing shorter. A context
+    begins with `pseudocounts` in all, evenly over the vocabulary: the mean of a
+    symmetric Dirichlet prior (Lidstone 1920). Its expected loss can be computed.
+    """
 
     kind: Literal["ngram"] = tag("ngram")
     vocab: int
     order: int = 5  # the longest n-gram, its predicted token included
     context: int = 128  # tokens of a sequence; no n-gram crosses its beginning
     architecture: Literal["counts"] = "counts"
+    pseudocounts: float | None = None  # of a context, evenly over the vocabulary; None: Kneser-Ney smoothing
 
     def __post_init__(self) -> None:
-        require_positive(self, "vocab", "order", "context")
+        require_positive(self, "vocab", "order", "context", "pseudocounts")
 
 
 @strict

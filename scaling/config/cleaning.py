@@ -5,6 +5,16 @@ Every step is a field of the run, so that a sweep can ask what it does to a law.
 
 from typing import Annotated, Literal
 
+from scaling.config.cleaning_duplicates import (
+    Decontaminate,
+    DuplicateLines,
+    DuplicateParagraphs,
+    DuplicateSubstrings,
+    DuplicateURLs,
+    ExactDuplicates,
+    NearDuplicates,
+)
+from scaling.config.cleaning_heuristics import C4, GopherQuality, GopherRepetition, Language, PrivateData
 from scaling.config.fields import ToldApartByKind, frozen, require, require_positive, strict, tag
 
 
@@ -26,15 +36,20 @@ class Lengths:
         )
 
 
-@strict
-@frozen
-class ExactDuplicates:
-    """Of documents with the same text the first one stays."""
-
-    kind: Literal["exact_duplicates"] = tag("exact_duplicates")
-
-
+# One a line and by name, so that changes of two people meet rarely.
 CleaningStep = Annotated[
-    Lengths | ExactDuplicates,
+    C4
+    | Decontaminate
+    | DuplicateLines
+    | DuplicateParagraphs
+    | DuplicateSubstrings
+    | DuplicateURLs
+    | ExactDuplicates
+    | GopherQuality
+    | GopherRepetition
+    | Language
+    | Lengths
+    | NearDuplicates
+    | PrivateData,
     ToldApartByKind(""),
 ]

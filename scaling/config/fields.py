@@ -53,6 +53,11 @@ def unhashed(default: Any) -> Any:
     return field(default=default, metadata={"hashed": "never"})
 
 
+def file_path(default: str | tuple[str, ...] = "") -> Any:
+    """Files that a cleaning step reads, one path or several: places. What they hold is part of its folder's key."""
+    return field(default=default, metadata={"hashed": "never", "file": True})
+
+
 def tag(name: str) -> Any:
     """The name of a config that is one of several kinds: hashed even though it is the only value it can take."""
     return field(default=name, metadata={"hashed": "always"})

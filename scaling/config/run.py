@@ -114,6 +114,17 @@ class RunConfig:
                 f"RunConfig.trunk.tokens={self.trunk.tokens}",
                 f"must be a multiple of {self.batch_tokens} up to tokens={self.tokens}",
             )
+            self._check_stages_after(self.trunk.tokens)
+
+    def _check_stages_after(self, tokens: int) -> None:
+        """A trunk reads none of a branch's stages, so they begin where the branch leaves it, or later."""
+        for stage in self.data.mixture.stages[:1] if self.data.mixture else ():
+            begins = stage.first_step(self.steps) * self.batch_tokens
+            require(
+                begins >= tokens,
+                f"RunConfig.data.mixture: a stage begins at {begins} tokens, but its trunk is followed up to {tokens}",
+                f"start it at {tokens / self.tokens:g} or later",
+            )
 
     def _check_objective(self) -> None:
         require(

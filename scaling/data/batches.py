@@ -2,8 +2,8 @@
 
 A split's stream is cut into windows of context + 1 tokens, one every
 `context` tokens: inputs are a window without its last token, targets without
-its first. A run reads the windows in an order drawn anew for every epoch;
-any host computes any rows of any step by itself, and nothing need be saved.
+its first. A run reads the windows in the order of `order.py`; any host
+computes any rows of any step by itself, and nothing need be saved.
 """
 
 # B sequences, T positions, W = T + 1 tokens of a window
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from scaling.config import RunConfig
-from scaling.data.shuffle import shuffled
+from scaling.data.order import Order, PartRead, order_of, spans_of, too_short, whole
 from scaling.data.sources import DataError
 from scaling.data.store import Store
 
@@ -39,11 +39,6 @@ class Batch:
         return self.window[:, 1:]
 
 
-def windows(stream: np.ndarray, context: int) -> int:
-    """Whole windows of context + 1 tokens, each sharing one token with the next."""
-    return max(0, len(stream) - 1) // context
-
-
 def batch(
     store: Store,
     *,
@@ -53,31 +48,35 @@ def batch(
     context: int,
     rows: np.ndarray | None = None,
     pairs: bool = False,
+    order: Order | None = None,
 ) -> Batch:
     """The sequences of one step.
 
     step: 0, 1, ... batch: sequences a step, over all hosts. rows: which of
     them to make, default all. Step s reads places s * batch, s * batch + 1,
     ... of the run's endless order of windows. pairs: with another window each,
-    from an order of their own.
+    from an order of their own, of the same part of the data. order: of a run
+    (`order_of`), else of the whole store.
     """
-    count = windows(store.train, context)
-    if count == 0:
-        raise _too_short(store, "train", 1, context)
-    rows = np.arange(batch) if rows is None else np.asarray(rows)
-    places = step * batch + rows
-    others = shuffled(places, count, seed=seed + OTHERS_SEED) if pairs else None
-    return _cut(store, store.train, shuffled(places, count, seed=seed), others, context)
+    order = whole(store, context) if order is None else order
+    places = step * batch + (np.arange(batch) if rows is None else np.asarray(rows))
+    others = order.starts(places, seed=seed + OTHERS_SEED) if pairs else None
+    return _cut(store, store.train, order.starts(places, seed=seed), others, context)
 
 
 def heldout(store: Store, *, context: int, sequences: int, pairs: bool = False) -> Batch:
-    """`sequences` windows, evenly spaced over the validation split: the same for every run.
+    """Windows evenly spaced over the validation split: the same for every run.
 
-    Raises DataError if the validation split has fewer windows.
+    `sequences` of them; of a store of several parts, so many of each, part
+    after part. Raises DataError if the split, or a part of it, has fewer.
     """
-    count = _heldout_windows(store, context, sequences)
-    chosen = np.arange(sequences) * count // sequences
-    return _cut(store, store.validation, chosen, np.roll(chosen, 1) if pairs else None, context)
+    chosen = []
+    for span in spans_of(store, "validation", context):
+        if span.windows < sequences:
+            raise too_short(store, "validation", span, sequences, context)
+        chosen.append(span.first + np.arange(sequences) * span.windows // sequences * context)
+    others = np.concatenate([np.roll(starts, 1) for starts in chosen]) if pairs else None
+    return _cut(store, store.validation, np.concatenate(chosen), others, context)
 
 
 def check_enough(store: Store, run: RunConfig) -> None:
@@ -92,45 +91,33 @@ def check_enough(store: Store, run: RunConfig) -> None:
             f"{store.path}: content {store.manifest.content[:12]}, but the run was planned on "
             f"{run.data.content[:12]}; open the store that `prepare` returns for this run"
         )
-    _heldout_windows(store, run.text, run.data.heldout_sequences)
-    available = windows(store.train, run.text) * run.text
-    if available == 0:
-        raise _too_short(store, "train", 1, run.text)
-    epochs = run.tokens / available
-    if epochs > run.data.max_epochs:
-        raise DataError(
-            f"RunConfig.tokens={run.tokens:,}, but {store.path} has {available:,} training tokens: "
-            f"that is {epochs:.2f} epochs, and DataConfig.max_epochs={run.data.max_epochs:g}; "
-            f"give more text, train on fewer tokens, or allow it with max_epochs={np.ceil(epochs * 100) / 100:g}"
+    for span in spans_of(store, "validation", run.text):
+        if span.windows < run.data.heldout_sequences:
+            raise too_short(store, "validation", span, run.data.heldout_sequences, run.text)
+    read = order_of(store, run).read(run.tokens)
+    for part, found in zip(run.data.parts, read, strict=True):
+        most = run.data.max_epochs if part.most_epochs is None else part.most_epochs
+        if found.epochs > most:
+            raise _runs_dry(store, run, found, most)
+
+
+def _runs_dry(store: Store, run: RunConfig, found: PartRead, most: float) -> DataError:
+    needed = np.ceil(found.epochs * 100) / 100
+    begin = f"RunConfig.tokens={run.tokens:,}, but {store.path} has {found.available:,} training tokens"
+    if run.data.mixture is None:
+        return DataError(
+            f"{begin}: that is {found.epochs:.2f} epochs, and DataConfig.max_epochs={most:g}; "
+            f"give more text, train on fewer tokens, or allow it with max_epochs={needed:g}"
         )
-
-
-def tokens_read(store: Store, tokens_seen: int, context: int = 1) -> tuple[int, float]:
-    """Distinct training tokens and epochs after `tokens_seen` tokens, in windows of `context`."""
-    available = windows(store.train, context) * context
-    return min(tokens_seen, available), tokens_seen / available
-
-
-def _heldout_windows(store: Store, context: int, sequences: int) -> int:
-    count = windows(store.validation, context)
-    if count < sequences:
-        raise _too_short(store, "validation", sequences, context)
-    return count
-
-
-def _too_short(store: Store, split: str, needed: int, context: int) -> DataError:
-    held = len(getattr(store, split))
-    mend = "shorten the model's context or give more text"
-    if split == "validation":
-        mend = "lower DataConfig.heldout_sequences, raise DataConfig.validation_fraction, or give more text"
     return DataError(
-        f"{store.path}: the {split} split has {held:,} tokens, {windows(getattr(store, split), context)} sequences of "
-        f"{context}, but {needed} are needed; {mend}"
+        f"{begin} that part {found.name!r} may read, and the mixture takes {found.seen:,} of it: that is "
+        f"{found.epochs:.2f} epochs of at most {most:g}; give it more text or a smaller weight, train on fewer tokens, "
+        f"or allow it with Part.most_epochs={needed:g}"
     )
 
 
-def _cut(store: Store, stream: np.ndarray, chosen: np.ndarray, others: np.ndarray | None, context: int) -> Batch:
-    window = _read(stream, chosen, context)
+def _cut(store: Store, stream: np.ndarray, starts: np.ndarray, others: np.ndarray | None, context: int) -> Batch:
+    window = _read(stream, starts, context)
     # An end-of-document token still belongs to the document it ends.
     ends = window[:, :-1] == store.manifest.eod
     documents = np.cumsum(ends, axis=1, dtype=np.int32) - ends
@@ -139,5 +126,5 @@ def _cut(store: Store, stream: np.ndarray, chosen: np.ndarray, others: np.ndarra
     )
 
 
-def _read(stream: np.ndarray, chosen: np.ndarray, context: int) -> np.ndarray:
-    return stream[chosen[:, None] * context + np.arange(context + 1)].astype(np.int32)
+def _read(stream: np.ndarray, starts: np.ndarray, context: int) -> np.ndarray:
+    return stream[starts[:, None] + np.arange(context + 1)].astype(np.int32)

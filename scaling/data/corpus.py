@@ -10,19 +10,25 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import grain
 import tensorflow_datasets as tfds
 
-from scaling.config import Source
-from scaling.data.sources import DataError, documents
+from scaling.config import Source, from_dict
+from scaling.data.sources import DataError, Document, documents
+from scaling.data.sources.skips import Skipped, Skips, told
 
 SPLITS = ("train", "validation")
-STDLIB = Source()
 SUMMARY = "summary.json"
+FEATURES = ("text", "name", "url", "language", "licence", "sha256")
 REPORT_SECONDS = 2.0  # between two lines of progress
+
+Walk = Callable[[], Iterator[Document]]
+
+STDLIB: Walk = partial(documents, Source())
 
 
 def is_validation(name: str, fraction: float) -> bool:
@@ -36,24 +42,24 @@ class _LocalInfo(tfds.core.DatasetInfo):
 
 
 class Corpus(tfds.core.GeneratorBasedBuilder):
-    """The documents of a `Source`, with features text, name and sha256 (of the text)."""
+    """The documents of a source, with features text, name, url, language, licence and sha256 (of the text)."""
 
-    VERSION = tfds.core.Version("1.0.0")
+    VERSION = tfds.core.Version("1.1.0")
     # Nothing is downloaded. TFDS would look for checksums with importlib_resources, which it does not require.
     url_infos = None
 
     def __init__(
         self,
         *,
-        source: Source = STDLIB,
+        walk: Walk = STDLIB,
         validation_fraction: float = 0.05,
         report: Callable[[str], None] = lambda line: None,
         **options: Any,
     ) -> None:
-        self.source = source
+        self.walk = walk
         self.validation_fraction = validation_fraction
         self.report = report
-        self.skipped: list[str] = []  # names of the documents that are not UTF-8
+        self.skips = Skips()
         super().__init__(file_format="array_record", **options)
 
     def _info(self) -> tfds.core.DatasetInfo:
@@ -61,26 +67,34 @@ class Corpus(tfds.core.GeneratorBasedBuilder):
         return _LocalInfo(
             builder=self,
             description="Text documents and a split of them by hash of the name.",
-            features=tfds.features.FeaturesDict({"text": text, "name": text, "sha256": text}),
+            features=tfds.features.FeaturesDict(dict.fromkeys(FEATURES, text)),
             disable_shuffling=True,  # the order of the documents is part of the content
         )
 
     def _split_generators(self, dl_manager: Any) -> dict[str, Iterator]:
-        return {split: self._generate_examples(split) for split in SPLITS}
+        # The source is read once: documents that are held out wait in a file for their split's turn.
+        aside = Path(self.data_dir) / "aside.jsonl"
+        return {"train": self._generate_examples(aside), "validation": self._put_aside(aside)}
 
-    def _generate_examples(self, split: str) -> Iterator[tuple[int, dict[str, str]]]:
+    def _generate_examples(self, aside: Path) -> Iterator[tuple[int, dict[str, str]]]:
         shown = time.monotonic()
-        for index, document in enumerate(documents(self.source)):
-            if is_validation(document.name, self.validation_fraction) != (split == "validation"):
-                continue
-            if document.text is None:
-                self.skipped.append(document.name)
-                continue
-            if time.monotonic() - shown > REPORT_SECONDS:
-                shown = time.monotonic()
-                self.report(f"reading documents for {split}: {index}")
-            digest = hashlib.sha256(document.text.encode()).hexdigest()
-            yield index, {"text": document.text, "name": document.name, "sha256": digest}
+        with aside.open("w", encoding="utf-8") as file:
+            for index, document in enumerate(self.skips.fit(self.walk())):
+                if time.monotonic() - shown > REPORT_SECONDS:
+                    shown = time.monotonic()
+                    self.report(f"reading documents: {index}")
+                example = _example(document)
+                if is_validation(document.name, self.validation_fraction):
+                    file.write(json.dumps([index, example]) + "\n")
+                else:
+                    yield index, example
+
+    def _put_aside(self, aside: Path) -> Iterator[tuple[int, dict[str, str]]]:
+        with aside.open(encoding="utf-8") as file:
+            for line in file:
+                index, example = json.loads(line)
+                yield index, example
+        aside.unlink()
 
     def _log_download_bytes(self) -> None:
         """Nothing is downloaded: TFDS would print that its size is unknown."""
@@ -96,21 +110,23 @@ class Summary:
     content: str  # SHA-256 over the documents in order, their names and their split
     documents: dict[str, int]  # by split
     bytes: dict[str, int]  # by split, of UTF-8
-    skipped: int  # documents that are not UTF-8
-    skipped_names: list[str]  # the first ten of them
+    skipped: dict[str, Skipped]  # documents left out, by fault
 
 
-def build_corpus(folder: Path, source: Source, validation_fraction: float, report: Callable[[str], None]) -> Summary:
+def build_corpus(
+    folder: Path, walk: Walk, validation_fraction: float, report: Callable[[str], None], where: str
+) -> Summary:
     """Write a corpus into `folder`, read it back, and sum it up in summary.json.
 
-    Raises DataError if either split is left without text.
+    walk: the documents, the same ones at each call. where: what they are, for errors. Raises DataError if
+    either split is left without text.
     """
-    _require_text(source, validation_fraction)
+    _require_text(walk, validation_fraction, where)
     tfds.disable_progress_bar()  # `report` says it
-    builder = Corpus(source=source, validation_fraction=validation_fraction, report=report, data_dir=str(folder))
+    builder = Corpus(walk=walk, validation_fraction=validation_fraction, report=report, data_dir=str(folder))
     builder.download_and_prepare()
     shutil.rmtree(folder / "downloads")  # TFDS makes it though nothing is downloaded
-    summary = _summary(folder, builder.skipped)
+    summary = _summary(folder, builder.skips.by_fault)
     (folder / SUMMARY).write_text(json.dumps(asdict(summary), indent=1), encoding="utf-8")
     return summary
 
@@ -122,7 +138,7 @@ def read_corpus(folder: Path) -> dict[str, grain.MapDataset]:
 
 
 def read_summary(folder: Path) -> Summary:
-    return Summary(**json.loads((folder / SUMMARY).read_text(encoding="utf-8")))
+    return from_dict(Summary, json.loads((folder / SUMMARY).read_text(encoding="utf-8")), str(folder / SUMMARY))
 
 
 def in_order(examples: grain.MapDataset) -> Iterator[dict[str, bytes]]:
@@ -130,18 +146,16 @@ def in_order(examples: grain.MapDataset) -> Iterator[dict[str, bytes]]:
     return iter(examples.to_iter_dataset(grain.ReadOptions(num_threads=2, prefetch_buffer_size=64)))
 
 
-def _require_text(source: Source, validation_fraction: float) -> None:
+def _require_text(walk: Walk, validation_fraction: float, where: str) -> None:
     """Stop early when a split would be empty; reads no further than the first text of each."""
-    found, skipped = dict.fromkeys(SPLITS, 0), 0
-    for document in documents(source):
-        skipped += document.text is None
-        if document.text:
-            found[SPLITS[is_validation(document.name, validation_fraction)]] += 1
+    found, skips = dict.fromkeys(SPLITS, 0), Skips()
+    for document in skips.fit(walk()):
+        found[SPLITS[is_validation(document.name, validation_fraction)]] += 1
         if all(found.values()):
             return
-    where = f"Source(kind={source.kind!r}, path={source.path!r})"
     if not any(found.values()):
-        raise DataError(f"{where}: empty corpus, no text in it ({skipped} skipped, not UTF-8); mend Source.path")
+        skipped = "; ".join(told(skips.by_fault)) or "nothing"
+        raise DataError(f"{where}: empty corpus, no text in it (skipped: {skipped}); mend Source.path")
     (empty,) = (split for split in SPLITS if not found[split])
     raise DataError(
         f"{where}: all {sum(found.values())} documents fall outside the {empty} split, by hash of their names; "
@@ -149,7 +163,12 @@ def _require_text(source: Source, validation_fraction: float) -> None:
     )
 
 
-def _summary(folder: Path, skipped: list[str]) -> Summary:
+def _example(document: Document) -> dict[str, str]:
+    known = {name: getattr(document, name) for name in FEATURES[:-1]}
+    return known | {"sha256": hashlib.sha256(document.text.encode()).hexdigest()}
+
+
+def _summary(folder: Path, skipped: dict[str, Skipped]) -> Summary:
     digest, counts, sizes = hashlib.sha256(), {}, {}
     for split, examples in read_corpus(folder).items():
         counts[split], sizes[split] = len(examples), 0
@@ -160,6 +179,5 @@ def _summary(folder: Path, skipped: list[str]) -> Summary:
         content=digest.hexdigest(),
         documents=counts,
         bytes=sizes,
-        skipped=len(skipped),
-        skipped_names=skipped[:10],
+        skipped=skipped,
     )

@@ -6,14 +6,15 @@ end-of-document token.
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
 from pydantic import ConfigDict, with_config
 
-from scaling.config import from_dict, to_dict
+from scaling.config import from_dict
 from scaling.data.sources import DataError
+from scaling.data.sources.skips import Skipped, told
 
 FORMAT = 1
 MANIFEST = "manifest.json"  # written last: a folder without it is no store
@@ -39,11 +40,37 @@ class Counts:
 
 @_strict
 @_frozen
+class Cleaned:
+    """What a step of cleaning was given and what it left."""
+
+    kind: str
+    documents: int
+    documents_kept: int
+    documents_changed: int
+    bytes: int
+    bytes_kept: int
+
+
+@_strict
+@_frozen
+class PartCounts:
+    """One of the sources that a store of a mixture holds, one after another in each split."""
+
+    name: str
+    source: str  # for people: where its documents came from
+    content: str  # SHA-256 over its documents in order, their names and their split
+    train: Counts
+    validation: Counts
+    cleaning: tuple[Cleaned, ...] = ()  # a step each
+
+
+@_strict
+@_frozen
 class Manifest:
     """What a token store holds and what it was made of."""
 
     format: int = FORMAT
-    content: str  # SHA-256 over the documents in order, their names and their split
+    content: str  # SHA-256 over the documents in order, their names and their split; over those of the parts
     source: str  # for people: where the documents came from
     tokenizer: str  # kind
     tokenizer_sha256: str
@@ -52,8 +79,10 @@ class Manifest:
     dtype: str  # of the token files, little endian
     train: Counts
     validation: Counts
-    skipped: int  # documents left out because they are not UTF-8
-    skipped_names: list[str] = field(default_factory=list)  # the first ten of them
+    skipped: dict[str, Skipped] = field(default_factory=dict)  # documents left out, by fault
+    recipe: str = ""  # hash of the cleaning steps
+    cleaning: tuple[Cleaned, ...] = ()  # a step each
+    parts: tuple[PartCounts, ...] = ()  # of a mixture; their counts add up to those above
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,14 +106,18 @@ class Store:
             for split, counts in (("train", held.train), ("validation", held.validation))
         ]
         tokenizer = f"{held.tokenizer}, vocabulary {held.vocab:,}, SHA-256 {held.tokenizer_sha256[:12]}"
-        names = f" ({', '.join(held.skipped_names)}{', ...' if held.skipped > len(held.skipped_names) else ''})"
+        parts = [
+            f"part:       {part.name}, {part.train.tokens:,} and {part.validation.tokens:,} tokens, of {part.source}"
+            for part in held.parts
+        ]
         return "\n".join(
             [
                 f"source:     {held.source}",
                 f"content:    {held.content}",
                 f"tokenizer:  {tokenizer}",
                 *splits,
-                f"skipped:    {held.skipped} documents, not UTF-8{names if held.skipped else ''}",
+                *parts,
+                *(f"skipped:    {line}" for line in told(held.skipped) or ["nothing"]),
                 f"folder:     {self.path}",
             ]
         )
@@ -138,10 +171,16 @@ def write_split(
     return Counts(documents=len(ends), tokens=tokens, bytes=size)
 
 
+def tokens_of_parts(folder: Path, split: str, documents: list[int]) -> list[int]:
+    """Of a written split, the tokens of its first so many documents, of the next so many, ..."""
+    ends = np.concatenate([[0], np.fromfile(folder / f"{split}.ends", "<i8")])
+    return np.diff(ends[np.cumsum([0, *documents])]).astype(int).tolist()
+
+
 def write_manifest(folder: Path, manifest: Manifest, piece_bytes: np.ndarray) -> None:
     """The last step of a store: from here on `Store.open` accepts the folder."""
     (folder / "pieces.bytes").write_bytes(piece_bytes.astype("<i4").tobytes())
-    (folder / MANIFEST).write_text(json.dumps(to_dict(manifest), indent=1), encoding="utf-8")
+    (folder / MANIFEST).write_text(json.dumps(asdict(manifest), indent=1), encoding="utf-8")
 
 
 def read_manifest(path: Path) -> Manifest:
@@ -156,6 +195,9 @@ def read_manifest(path: Path) -> Manifest:
     if not isinstance(values, dict) or values.get("format") != FORMAT:
         found = values.get("format") if isinstance(values, dict) else values
         raise StoreError(f"{file}: format {found!r}, but this version reads format {FORMAT}; {_again(path)}")
+    if isinstance(values.get("skipped"), int):  # written when there was one fault only
+        names = values.pop("skipped_names", [])
+        values["skipped"] = {"not UTF-8": {"documents": values["skipped"], "names": names}} if names else {}
     try:
         return from_dict(Manifest, values, str(file))
     except ValueError as error:

@@ -1,7 +1,10 @@
 """Text to tokens and back, without loss.
 
 sentencepiece learns the pieces; what a piece stands for in bytes is kept
-here, so that decoding is a table look-up and bits/byte is exact.
+here, so that decoding is a table look-up and bits/byte is exact. Nothing is
+learned for `bytes`, nor for `characters` (Clark et al. 2022, CANINE,
+arXiv:2103.06874): there the first code points are a token each, and the
+others are spelt in bytes.
 """
 
 import hashlib
@@ -12,6 +15,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import zip_longest
 from pathlib import Path
 from typing import Literal
 
@@ -20,12 +24,12 @@ import sentencepiece
 
 from scaling.data.sources import DataError
 
-Kind = Literal["bpe", "unigram", "bytes"]
+Kind = Literal["bpe", "unigram", "bytes", "characters"]
 Digits = Literal["joined", "single"]
 Spaces = Literal["runs", "single", "across"]
 
 # Training text. Unigram's cost is steep: 1 MB takes 5 s, 8 MB 55 s for 1% fewer tokens.
-SAMPLE_BYTES = {"bpe": 10_000_000, "unigram": 1_000_000, "bytes": 0}
+SAMPLE_BYTES = {"bpe": 10_000_000, "unigram": 1_000_000}
 COVERAGE = 0.9995  # share of the training characters that get a piece; the rest is spelt in bytes
 SEGMENT = 1 << 20  # characters encoded at once: bounds the memory that one huge document takes
 
@@ -35,6 +39,8 @@ RESERVED_CHARACTERS = ("\0", SPACE, "\N{LOWER FIVE EIGHTHS BLOCK}")
 EOD = "<eod>"
 RESERVED = 258  # 256 bytes, the end of a document, sentencepiece's unknown piece
 LEAST_VOCAB = RESERVED + 2
+BYTES = 257  # tokens of raw bytes: one each, and the end of a document
+BYTE_PIECES = (*(bytes([byte]) for byte in range(256)), b"")
 
 
 @dataclass(frozen=True)
@@ -42,13 +48,15 @@ class Tokenizer:
     """A trained tokenizer: `decode(encode(text)) == text` for every valid Unicode text."""
 
     kind: Kind
-    model: bytes  # sentencepiece's; empty for raw bytes
+    model: bytes  # sentencepiece's; empty for raw bytes; of characters how many have a token, in decimal
 
     @cached_property
     def pieces(self) -> tuple[bytes, ...]:
         """The bytes that each token stands for; none for the end of a document."""
         if self.kind == "bytes":
-            return (*(bytes([byte]) for byte in range(256)), b"")
+            return BYTE_PIECES
+        if self.kind == "characters":
+            return (*BYTE_PIECES, *(chr(point).encode() for point in range(int(self.model))))
         return tuple(_piece_bytes(self._processor, token) for token in range(self._processor.vocab_size()))
 
     @property
@@ -58,7 +66,7 @@ class Tokenizer:
     @property
     def eod(self) -> int:
         """The token that ends a document; no text is ever encoded to it."""
-        return 256 if self.kind == "bytes" else self._processor.piece_to_id(EOD)
+        return BYTES - 1 if self.kind in ("bytes", "characters") else self._processor.piece_to_id(EOD)
 
     @property
     def piece_bytes(self) -> np.ndarray:
@@ -68,7 +76,7 @@ class Tokenizer:
     @property
     def spells(self) -> np.ndarray:
         """(V,) bool: the tokens that stand for one byte of what no piece covers; of raw bytes, all 256."""
-        if self.kind == "bytes":
+        if self.kind in ("bytes", "characters"):
             return np.arange(self.vocab) < 256
         return np.array([self._processor.is_byte(token) for token in range(self.vocab)])
 
@@ -80,6 +88,8 @@ class Tokenizer:
         """The tokens of each text, int32, without an end-of-document token."""
         if self.kind == "bytes":
             return [np.frombuffer(text.encode(), np.uint8).astype(np.int32) for text in texts]
+        if self.kind == "characters":
+            return [_character_tokens(text, int(self.model)) for text in texts]
         parts = [_parts(text) for text in texts]
         plain = [part for text in parts for part in text if part != SPACE]
         encoded = iter(self._processor.encode(plain, num_threads=threads, return_type="numpy"))
@@ -113,6 +123,8 @@ def train_tokenizer(
     """
     if kind == "bytes":
         return Tokenizer("bytes", b"")
+    if kind == "characters":
+        return Tokenizer("characters", str(vocab - BYTES).encode())
     if vocab < LEAST_VOCAB:
         raise DataError(
             f"DataConfig.vocab={vocab}: the 256 bytes and 2 special tokens leave no room for pieces; "
@@ -143,6 +155,18 @@ def load_tokenizer(folder: Path) -> Tokenizer:
     if tokenizer.sha256 != facts["sha256"]:
         raise DataError(f"{folder}: tokenizer.model changed after it was written; delete {folder} and prepare again")
     return tokenizer
+
+
+def _character_tokens(text: str, known: int) -> np.ndarray:
+    """A token for each code point below `known`, and for each byte of the others."""
+    points = np.frombuffer(text.encode("utf-32-le"), "<u4").astype(np.int32)
+    if not len(points) or points.max() < known:
+        return points + BYTES
+    rare = re.compile(f"([{chr(known)}-\U0010ffff]+)").split(text)  # every second part
+    spelt = (np.frombuffer(part.encode(), np.uint8).astype(np.int32) for part in rare[1::2])
+    plain = (_character_tokens(part, known) for part in rare[::2])
+    both = [part for pair in zip_longest(plain, spelt, fillvalue=points[:0]) for part in pair]
+    return np.concatenate(both)
 
 
 def _trained(sample: list[str], kept: str, kind: Kind, vocab: int, digits: Digits, spaces: Spaces) -> bytes:

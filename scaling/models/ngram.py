@@ -10,6 +10,9 @@ Sequences begin without context: a token with t tokens before it is predicted
 by the model of order min(order, t + 1). No n-gram crosses a sequence's
 beginning, and its first token is context, never predicted.
 
+A plain table of contexts, `pseudocounts`, is the other way to make
+probabilities of the counts.
+
 Letters: B sequences, W tokens of a window, T = W - 1 predicted tokens, V
 vocabulary, G n-grams of one order, sorted; H = contexts of one order, the
 n-grams that are one token shorter.
@@ -142,6 +145,28 @@ def losses(smoothed: Smoothed, window_BW: np.ndarray) -> np.ndarray:
             shorter = smoothed.continued[order - 1].probabilities(grams, contexts, shorter)
         contexts = nodes_BW[:, :-1].reshape(-1)
     return -np.log(found).reshape(len(window_BW), -1)
+
+
+def table_losses(counts: Counts, window_BW: np.ndarray, pseudocounts: float) -> np.ndarray:
+    """Nats of every token of the windows but the first, (B, T) float64, by the contexts of the longest order alone.
+
+    p(w | h) = (c(hw) + pseudocounts / V) / (c(h .) + pseudocounts). A token
+    with fewer tokens before it has all of them as its context.
+    """
+    window_BW = np.asarray(window_BW, np.int64)
+    _check(window_BW, counts.vocab)
+    found_BT = np.empty(window_BW[:, 1:].shape)
+    contexts_BT = np.zeros(found_BT.shape, np.int64)
+    nodes_BW = np.zeros_like(window_BW)
+    for order, raw in enumerate(counts.counts, start=1):
+        nodes_BW = _extended(counts, order, nodes_BW, window_BW)
+        nodes, held = _parents(counts, order)
+        totals = np.bincount(nodes, weights=raw, minlength=held + 1)  # the last is of ABSENT
+        seen_BT = np.append(raw, 0)[nodes_BW[:, 1:]] + pseudocounts / counts.vocab
+        chances_BT = seen_BT / (totals[contexts_BT] + pseudocounts)
+        found_BT[:, max(0, order - 2) :] = chances_BT[:, max(0, order - 2) :]
+        contexts_BT = nodes_BW[:, :-1]
+    return -np.log(found_BT)
 
 
 def size(counts: Counts) -> int:

@@ -8,7 +8,7 @@ from scaling.sweeps.algebra import arm, chain, derive, grid, product, seeds, val
 from scaling.sweeps.budgets import MIN_STEPS, WARMUP_FRACTION, branches, isoflop, ladder, repeated, round_tokens
 from scaling.sweeps.halving import Halving, Rung, decided, successive_halving
 from scaling.sweeps.rows import Row, Runs, Sweep, sweep_of, vary
-from scaling.sweeps.search import Range, random, sobol
+from scaling.sweeps.search import Range, random, simplex, sobol
 
 __all__ = [
     "MIN_STEPS",
@@ -32,6 +32,7 @@ __all__ = [
     "repeated",
     "round_tokens",
     "seeds",
+    "simplex",
     "sobol",
     "successive_halving",
     "sweep_of",

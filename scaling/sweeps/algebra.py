@@ -144,4 +144,4 @@ def _own(row: Row) -> tuple[Any, ...]:
 def _followed(row: Row) -> tuple[Any, ...] | None:
     """The `_own` of the trunk that a row follows."""
     trunk = row.cell.run.trunk
-    return trunk and (trunk.run_id, row.cell.run.data, row.changes)
+    return trunk and (trunk.run_id, row.cell.run.data.before_stages, row.changes)

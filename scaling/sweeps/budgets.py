@@ -28,6 +28,8 @@ def branches(runs: Runs, horizons: Sequence[int], warmup_fraction: float = WARMU
     runs: their tokens, schedules and trunks are replaced. horizons: tokens, the
     trunk's part included. Warm-up is shared by all branches, so it is a
     fraction of the shortest. The trunk ends where the longest branch leaves it.
+    Stages of a mixture are the branches' alone: one with start = 1 -
+    decay_fraction begins with the cooldown; an earlier one is refused.
     """
     if not isinstance(runs, RunConfig):
         sweep = sweep_of(runs)
@@ -37,7 +39,7 @@ def branches(runs: Runs, horizons: Sequence[int], warmup_fraction: float = WARMU
         raise ValueError("branches: no horizons; give at least one number of tokens")
     cooled, constant = wsd(runs, min(horizons), warmup_fraction)
     leave = {tokens: decay_start(runs, cooled, tokens) for tokens in horizons}
-    trunk = replace(runs, tokens=max(leave.values()), schedule=constant, trunk=None)
+    trunk = replace(runs, tokens=max(leave.values()), schedule=constant, trunk=None, data=runs.data.before_stages)
     trunk_id = run_id(trunk)
     ends = (
         replace(runs, tokens=tokens, schedule=cooled, trunk=Trunk(run_id=trunk_id, tokens=leave[tokens]))

@@ -104,7 +104,7 @@ def _to_rung(run: RunConfig, halving: Halving, level: int) -> tuple[Cell, Cell]:
     leave = [decay_start(run, cooled, tokens) for tokens in horizons]
     follows = None
     for tokens in leave:
-        trunk = replace(run, tokens=tokens, schedule=constant, trunk=follows)
+        trunk = replace(run, tokens=tokens, schedule=constant, trunk=follows, data=run.data.before_stages)
         follows = Trunk(run_id=run_id(trunk), tokens=tokens)
     end = replace(run, tokens=horizons[-1], schedule=cooled, trunk=follows)
     return Cell(run=trunk, role="trunk"), Cell(run=end)

@@ -179,6 +179,8 @@ def _cell(row: Row, trunks: Trunks) -> Cell | ValueError:
         if row.follows:
             _check_shared(row)
         run = _changed_with_trunk(row.cell.run, row.changes, trunks)
+        if row.cell.role == "trunk" and run.data != run.data.before_stages:
+            raise ValueError("'data.mixture.stages' are its branches' alone; vary them before `branches`")
         run_id(run)  # checks the types, and is remembered
     except ValueError as error:
         return error
@@ -191,7 +193,7 @@ def _changed_with_trunk(run: RunConfig, changes: Changes, trunks: Trunks) -> Run
     new = changed(run, changes)
     if run.trunk is None:
         return new
-    followed = trunks.get((run.trunk.run_id, run.data))
+    followed = trunks.get((run.trunk.run_id, run.data.before_stages))
     if followed is None:
         raise ValueError(f"its trunk {run.trunk.run_id} is not in the sweep, so that it cannot be varied with it")
     return replace(new, trunk=replace(new.trunk, run_id=run_id(_changed_with_trunk(followed, changes, trunks))))

@@ -188,6 +188,23 @@ def _searched(given: Node, known: Known) -> tuple[dict[str, search.Range], int, 
 
 @strict
 @frozen
+class Mixtures:
+    """Of the base's parts, spread over all that can be mixed of them."""
+
+    points: int
+    seed: int = 0
+    least: float = 0.0  # share of every part
+
+
+def _simplex(sweep: Sweep, given: Node, known: Known) -> Sweep:
+    if known.base.data.mixture is None:
+        given.fail("base.data has no mixture; give it one, with its parts")
+    weights = search.simplex(len(known.base.data.mixture.parts), **vars(given.read(Mixtures)))
+    return algebra.grid(sweep, {"data.mixture.weights": weights})
+
+
+@strict
+@frozen
 class Halvings:
     shortest: float
     longest: float
@@ -234,5 +251,6 @@ STEPS: dict[str, Callable[[Sweep, Node, Known], Sweep]] = {
     "arm": _arm,
     "random": _random,
     "sobol": _sobol,
+    "simplex": _simplex,
     "successive_halving": _successive_halving,
 }

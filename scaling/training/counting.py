@@ -9,11 +9,10 @@ from safetensors.numpy import save_file
 
 from scaling.config import Placement, RunConfig
 from scaling.counts import Params
-from scaling.data.batches import batch, tokens_read
 from scaling.data.store import Store
 from scaling.models import ngram
 from scaling.outcome import record_of
-from scaling.record import Provenance, RunDirectory, RunRecord, Tokens
+from scaling.record import Provenance, RunDirectory, RunRecord
 from scaling.training.evaluate import measured, target_bytes
 from scaling.training.feed import Feed
 
@@ -27,13 +26,12 @@ def count(
 
     There is no curve, and nothing to resume: a run that is killed counts anew.
     """
-    opened = time.perf_counter()
-    counts = ngram.count(run.model, _windows(run, store))
+    opened, feed = time.perf_counter(), Feed(run, store)
+    counts = ngram.count(run.model, _windows(run, feed))
     counted_seconds = time.perf_counter() - opened
-    fixed = Feed(run, store).heldout
-    nats = ngram.losses(ngram.smooth(counts), fixed.window)
+    fixed = feed.heldout
+    nats = _losses(run, counts, fixed.window)
     _save(counts, directory.path)
-    unique, epochs = tokens_read(store, run.tokens, run.text)
     size = int(ngram.size(counts))
     return record_of(
         run,
@@ -42,7 +40,7 @@ def count(
         message="",
         heldout=measured(run, nats, np.ones_like(nats), target_bytes(run, store, fixed.targets)),
         curve=None,
-        tokens=Tokens(seen=run.tokens, loss_bearing=run.tokens, unique=unique, epochs=epochs),
+        tokens=feed.read(run.tokens, run.tokens),
         started_from_tokens=0,
         device_seconds=counted_seconds,
         wall_seconds=time.perf_counter() - opened,
@@ -52,12 +50,18 @@ def count(
     )
 
 
-def _windows(run: RunConfig, store: Store) -> Iterator[np.ndarray]:
+def _windows(run: RunConfig, feed: Feed) -> Iterator[np.ndarray]:
     """Every window that a model trained by steps would read, in the same order, (B, W)."""
     sequences = run.tokens // run.text
     for start in range(0, sequences, SEQUENCES):
         places = np.arange(start, min(start + SEQUENCES, sequences))
-        yield batch(store, seed=run.seed, step=0, batch=run.batch, context=run.text, rows=places).window
+        yield feed.windows(places).window
+
+
+def _losses(run: RunConfig, counts: ngram.Counts, window_BW: np.ndarray) -> np.ndarray:
+    if run.model.pseudocounts is None:
+        return ngram.losses(ngram.smooth(counts), window_BW)
+    return ngram.table_losses(counts, window_BW, run.model.pseudocounts)
 
 
 def _save(counts: ngram.Counts, folder: Path) -> None:

@@ -1,13 +1,18 @@
-"""The final loss: over the fixed held-out sequences, in nats a token and, where that means something, bits a byte."""
+"""The final loss: over the fixed held-out sequences, in nats a token and, where that means something, bits a byte.
+
+Of a mixture, each part has a fixed set of its own and its own loss; the run's
+is their mean by `Mixture.target`, the same for all weights that it is trained on.
+"""
 
 import math
+from dataclasses import asdict
 
 import numpy as np
 
 from scaling.config import NextToken, Prefix, RunConfig
 from scaling.data.store import Store
 from scaling.models.families import Params
-from scaling.record import Heldout
+from scaling.record import Heldout, PartLoss
 from scaling.training.feed import Feed
 from scaling.training.losses import task_of
 from scaling.training.site import HERE, Site
@@ -17,7 +22,7 @@ from scaling.training.step import compiled_evaluate
 def evaluate(run: RunConfig, store: Store, feed: Feed, params: Params, site: Site = HERE) -> Heldout:
     """Loss over the held-out set, with standard errors over its sequences."""
     losses = compiled_evaluate(task_of(run), run.precision, *site)
-    sequences, nats, weights = run.data.heldout_sequences, [], []
+    sequences, nats, weights = len(feed.heldout.window), [], []
     for start in range(0, sequences, run.batch):
         rows = np.arange(start, start + run.batch) % sequences  # one shape for the last batch too
         found = losses(params, feed.heldout_rows(rows), feed.knowledge)
@@ -38,24 +43,57 @@ def target_bytes(run: RunConfig, store: Store, targets: np.ndarray) -> np.ndarra
 
 
 def measured(run: RunConfig, nats: np.ndarray, weights: np.ndarray, target_bytes: np.ndarray | None) -> Heldout:
-    """Means over all sequences.
+    """Means over all sequences; of a mixture, over those of each part, one part after another, and then over parts.
 
     nats, weights: of each target, (B, K). target_bytes: that a sequence's targets stand for, (B,).
     """
+    positions = isinstance(run.objective, NextToken)
+    if run.data.mixture is None:
+        return Heldout(
+            **asdict(_of_part(nats, weights, target_bytes)), by_position=by_position(nats) if positions else {}
+        )
+    count, parts, places = run.data.heldout_sequences, {}, []
+    for k, part in enumerate(run.data.parts):
+        mine = slice(k * count, (k + 1) * count)
+        size = None if target_bytes is None else target_bytes[mine]
+        parts[part.name] = _of_part(nats[mine], weights[mine], size)
+        places.append(by_position(nats[mine]) if positions else {})
+    target = np.array(run.data.mixture.target or [1.0] * len(parts))
+    target /= target.sum()
+    return Heldout(
+        **_mean(list(parts.values()), target),
+        by_position={end: float(target @ [of[end] for of in places]) for end in places[0]},
+        parts=parts,
+    )
+
+
+def _of_part(nats: np.ndarray, weights: np.ndarray, target_bytes: np.ndarray | None) -> PartLoss:
     of_sequence = nats.sum(axis=1)
     loss, loss_se = ratio(of_sequence, weights.sum(axis=1))
     bits = bits_se = None
     if target_bytes is not None:
         bits, bits_se = (value / math.log(2) for value in ratio(of_sequence, target_bytes))
-    return Heldout(
+    return PartLoss(
         loss=loss,
         loss_se=loss_se,
         bits_per_byte=bits,
         bits_per_byte_se=bits_se,
         sequences=len(nats),
         tokens=int(weights.sum()),
-        by_position=by_position(nats) if isinstance(run.objective, NextToken) else {},
     )
+
+
+def _mean(parts: list[PartLoss], target: np.ndarray) -> dict[str, float | int | None]:
+    """Fields of the mean of losses with the shares `target`; the sets are independent, so squared errors add up."""
+    found: dict[str, float | int | None] = {
+        name: sum(getattr(of, name) for of in parts) for name in ("sequences", "tokens")
+    }
+    for name in ("loss", "bits_per_byte"):
+        values, errors = [getattr(of, name) for of in parts], [getattr(of, f"{name}_se") for of in parts]
+        known = None not in values
+        found[name] = float(target @ values) if known else None
+        found[f"{name}_se"] = float(np.linalg.norm(target * errors)) if known else None
+    return found
 
 
 def by_position(nats_BT: np.ndarray) -> dict[int, float]:

@@ -6,6 +6,7 @@ from jax.sharding import NamedSharding
 
 from scaling.config import RunConfig, SkipGram
 from scaling.data.batches import Batch, batch, heldout
+from scaling.data.order import Order, order_of
 from scaling.data.store import Store
 from scaling.data.tokenizer import load_tokenizer
 from scaling.objectives.build import needs_marks, needs_pairs
@@ -14,6 +15,8 @@ from scaling.parallel.dims import ACTIVATIONS
 from scaling.parallel.hosts import several
 from scaling.parallel.rows import Rows
 from scaling.parallel.tables import spec
+from scaling.record import PartTokens
+from scaling.record import Tokens as TokensRead
 from scaling.training.losses import Knowledge, Tokens
 from scaling.training.site import HERE, Site
 
@@ -30,7 +33,7 @@ class Feed:
     """
 
     def __init__(self, run: RunConfig, store: Store, site: Site = HERE):
-        self._run, self._store = run, store
+        self._run, self._store, self._order = run, store, order_of(store, run)
         self._rows = _rows(run, site) if several() else None
         self._pairs = needs_pairs(run.objective)
         self._heldout: Batch | None = None
@@ -38,17 +41,40 @@ class Feed:
             marks=marks(load_tokenizer(store.tokenizer_folder).pieces, run.data.specials)
             if needs_marks(run.objective)
             else None,
-            noise_V=_noise(store, run.model.vocab) if isinstance(run.objective, SkipGram) else None,
+            noise_V=_noise(store, self._order, run) if isinstance(run.objective, SkipGram) else None,
         )
 
     def step(self, step: int) -> Tokens:
         """The batch of a step, counted from 0."""
+        rows = np.arange(self._run.batch) if self._rows is None else self._rows.mine
+        places = step * self._run.batch + rows
+        return self._tokens(self.windows(places), keys(self._run.seed, places))
+
+    def windows(self, places: np.ndarray) -> Batch:
+        """What stands at any places of the run's order of sequences, from 0."""
         run = self._run
-        rows = np.arange(run.batch) if self._rows is None else self._rows.mine
-        read = batch(
-            self._store, seed=run.seed, step=step, batch=run.batch, context=run.text, rows=rows, pairs=self._pairs
+        return batch(
+            self._store,
+            seed=run.seed,
+            step=0,
+            batch=run.batch,
+            context=run.text,
+            rows=places,
+            pairs=self._pairs,
+            order=self._order,
         )
-        return self._tokens(read, keys(run.seed, step * run.batch + rows))
+
+    def read(self, seen: int, loss_bearing: int) -> TokensRead:
+        """What the run's first `seen` tokens were, for its record."""
+        parts = self._order.read(seen)
+        named = {part.name: PartTokens(seen=part.seen, unique=part.unique, epochs=part.epochs) for part in parts}
+        return TokensRead(
+            seen=seen,
+            loss_bearing=loss_bearing,
+            unique=sum(part.unique for part in parts),
+            epochs=seen / sum(part.available for part in parts),
+            parts=named if self._run.data.mixture else {},
+        )
 
     @property
     def heldout(self) -> Batch:
@@ -82,7 +108,11 @@ def keys(seed: int, places: np.ndarray) -> np.ndarray:
     return np.stack([high, places & np.uint64(0xFFFFFFFF)], axis=-1).astype(np.uint32)
 
 
-def _noise(store: Store, vocab: int) -> np.ndarray:
-    """How likely each token is drawn as a negative, (V,) float32."""
-    counts = np.bincount(store.train[:NOISE_TOKENS], minlength=vocab).astype(np.float64) ** NOISE_POWER
+def _noise(store: Store, order: Order, run: RunConfig) -> np.ndarray:
+    """How likely each token is drawn as a negative, (V,) float32; of a mixture, each part as far as it is read."""
+    counts = np.zeros(run.model.vocab)
+    for span, read in zip(order.spans, order.counts(run.tokens // run.text), strict=True):
+        text = store.train[span.first : span.first + min(span.tokens, NOISE_TOKENS // len(order.spans))]
+        counts += np.bincount(text, minlength=run.model.vocab) * (int(read) / len(text) if run.data.mixture else 1)
+    counts **= NOISE_POWER
     return (counts / counts.sum()).astype(np.float32)

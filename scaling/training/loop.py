@@ -21,7 +21,7 @@ import jax
 
 from scaling.config import NgramConfig, Placement, RunConfig, run_id
 from scaling.curve import compact, read_live
-from scaling.data.batches import check_enough, tokens_read
+from scaling.data.batches import check_enough
 from scaling.data.store import Store
 from scaling.outcome import record_of
 from scaling.parallel.hosts import check_alike, everyones, firsts, is_first, several
@@ -30,7 +30,6 @@ from scaling.record import (
     Heldout,
     RunDirectory,
     RunRecord,
-    Tokens,
     read_config,
     read_record,
     write_record,
@@ -135,14 +134,14 @@ def _attempt(
     checkpoints.wait()
     record = None
     if is_first():
-        record = _recorded(run, store, claim, placement, logbook, status, message, heldout)
+        record = _recorded(run, feed, claim, placement, logbook, status, message, heldout)
     firsts(0)  # it is there
     return record or read_record(directory.record)
 
 
 def _recorded(
     run: RunConfig,
-    store: Store,
+    feed: Feed,
     claim: Claim,
     placement: Placement,
     logbook: Logbook,
@@ -155,7 +154,6 @@ def _recorded(
     claim.check()
     compact(directory.live_curve, directory.curve)
     seen = progress.step * run.batch_tokens
-    unique, epochs = tokens_read(store, seen, run.text)
     device = jax.devices()[0]
     record = record_of(
         run,
@@ -164,7 +162,7 @@ def _recorded(
         message=message,
         heldout=heldout,
         curve=directory.curve,
-        tokens=Tokens(seen=seen, loss_bearing=progress.loss_bearing, unique=unique, epochs=epochs),
+        tokens=feed.read(seen, progress.loss_bearing),
         started_from_tokens=progress.started_from_step * run.batch_tokens,
         device_seconds=progress.device_seconds,
         useful_seconds=progress.useful_seconds,
@@ -284,9 +282,11 @@ def _check_same_path(trunk: RunConfig, run: RunConfig) -> None:
     """Raise unless the trunk and the run learn the same up to where the run leaves it."""
     different = [
         name
-        for name in ("model", "objective", "data", "batch", "optim", "precision", "seed")
+        for name in ("model", "objective", "batch", "optim", "precision", "seed")
         if getattr(trunk, name) != getattr(run, name)
     ]
+    if trunk.data != run.data.before_stages:
+        different.append("data")
     if trunk.schedule.warmup_tokens != run.schedule.warmup_tokens or trunk.schedule.kind != "constant":
         different.append("schedule")
     if run.trunk.tokens > cooldown_start(run) * run.batch_tokens:

@@ -12,6 +12,7 @@ from scaling.config import NgramConfig, RecurrentConfig, Word2VecConfig
             "dim=7 with an encoder: the encoder reads in both directions",
         ),
         (lambda: NgramConfig(vocab=9, order=0), "NgramConfig.order=0: must be positive"),
+        (lambda: NgramConfig(vocab=9, pseudocounts=0.0), "NgramConfig.pseudocounts=0.0: must be positive"),
         (lambda: Word2VecConfig(vocab=9, dim=-1), "Word2VecConfig.dim=-1: must be positive"),
     ],
 )

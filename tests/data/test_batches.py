@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from scaling.config import DataConfig, RunConfig, TransformerConfig
-from scaling.data.batches import batch, check_enough, heldout, tokens_read, windows
+from scaling.data.batches import batch, check_enough, heldout
+from scaling.data.order import order_of, windows
 from scaling.data.sources import DataError
 
 EOD = 5
@@ -18,7 +19,7 @@ def a_store(train=1001, validation=101):
         stream[9::10] = EOD
     piece_bytes = np.ones(2000, np.int32)
     piece_bytes[EOD] = 0
-    manifest = SimpleNamespace(eod=EOD, vocab=512, content="c" * 64)
+    manifest = SimpleNamespace(eod=EOD, vocab=512, content="c" * 64, parts=[])
     return SimpleNamespace(path="tokens", manifest=manifest, piece_bytes=piece_bytes, **streams)
 
 
@@ -52,7 +53,7 @@ def test_hosts_together_read_the_batch_of_one():
 
 def test_an_epoch_predicts_every_token_but_the_first_once():
     store = a_store()
-    steps = windows(store.train, 8) // 5
+    steps = windows(len(store.train), 8) // 5
     batches = [batch(store, seed=0, step=step, batch=5, context=8) for step in range(steps)]
     inputs, targets = (np.concatenate([getattr(one, name) for one in batches]) for name in ("inputs", "targets"))
     assert np.array_equal(np.sort(targets.ravel()), np.sort(store.train[1:]))
@@ -138,6 +139,7 @@ def test_a_store_of_other_data_is_refused():
 
 def test_tokens_read_are_unique_until_the_epoch_ends():
     store = a_store(train=961)
-    assert tokens_read(store, 480) == (480, 0.5)
-    assert tokens_read(store, 1920) == (960, 2.0)
-    assert tokens_read(store, 1904, context=100) == (900, 1904 / 900)
+    (half,), (twice,) = (order_of(store, a_run()).read(tokens) for tokens in (480, 1920))
+    assert (half.unique, half.epochs) == (480, 0.5) and (twice.unique, twice.epochs) == (960, 2.0)
+    (cut,) = order_of(store, a_run(context=100, tokens=400)).read(1900)
+    assert (cut.seen, cut.unique, cut.epochs) == (1900, 900, 1900 / 900)

@@ -58,7 +58,7 @@ def test_progress_names_what_was_made_and_what_was_skipped(small, tmp_path):
     lines = []
     prepare(small, tmp_path, lines.append)
     said = "\n".join(lines)
-    assert "skipped 1 documents that are not UTF-8: bad.txt" in said
+    assert "skipped 1 not UTF-8: bad.txt" in said
     assert "corpus texts-" in said and "tokens for validation: " in said
 
 

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from scaling.data.sources import DataError
+from scaling.data.sources.skips import Skipped
 from scaling.data.store import MANIFEST, Store, StoreError, read_manifest, token_dtype, write_split
 from scaling.data.tokenizer import load_tokenizer
 
@@ -34,13 +35,20 @@ def test_the_manifest_counts_what_is_there(store):
     ):
         assert (len(stream), len(ends)) == (counts.tokens, counts.documents)
         assert store.piece_bytes[stream].sum() == counts.bytes
-    assert (store.manifest.skipped, store.manifest.skipped_names) == (1, ["latin.txt"])
+    assert store.manifest.skipped == {"not UTF-8": Skipped(documents=1, names=["latin.txt"])}
 
 
 def test_it_describes_itself(store):
     text = str(store)
-    assert store.manifest.content in text and "1 documents, not UTF-8 (latin.txt)" in text
+    assert store.manifest.content in text and "skipped:    1 not UTF-8: latin.txt" in text
     assert f"{store.manifest.train.tokens:,} tokens" in text
+
+
+def test_a_manifest_that_knew_one_fault_only_is_read(copy):
+    values = json.loads((copy / MANIFEST).read_text())
+    for count, names, skipped in ((0, [], {}), (7, ["a", "b"], {"not UTF-8": Skipped(documents=7, names=["a", "b"])})):
+        (copy / MANIFEST).write_text(json.dumps(values | {"skipped": count, "skipped_names": names}))
+        assert Store.open(copy).manifest.skipped == skipped
 
 
 def test_tokens_take_the_smallest_integers_that_hold_them():

@@ -7,7 +7,7 @@ from scaling.config import Source
 from scaling.data.sources import DataError, documents
 from scaling.data.tokenizer import EOD, SEGMENT, SPACE, load_tokenizer, save_tokenizer, train_tokenizer
 
-KINDS = {"bpe": 400, "unigram": 400, "bytes": 257}
+KINDS = {"bpe": 400, "unigram": 400, "bytes": 257, "characters": 600}
 # What tokenizers are known to lose, beside any character at all.
 TRICKY = [
     "\t",
@@ -154,3 +154,9 @@ def test_policies_lose_nothing(sample, digits, spaces):
     tokenizer = train_tokenizer(sample[:12], "bpe", 400, digits, spaces)
     for text, tokens in zip(TRICKY + sample[12:20], tokenizer.encode(TRICKY + sample[12:20]), strict=True):
         assert tokenizer.decode(tokens.tolist()) == text
+
+
+def test_characters_are_a_token_each_and_those_without_one_are_spelt():
+    tokenizer = train_tokenizer([], "characters", 257 + 0x100)
+    (tokens,) = tokenizer.encode(["\u0394a\xe9\u0394"])
+    assert tokens.tolist() == [0xCE, 0x94, 257 + ord("a"), 257 + 0xE9, 0xCE, 0x94]

@@ -145,3 +145,20 @@ def test_tokens_outside_the_vocabulary_are_refused():
         ngram.count(MODEL, [np.array([[0, 7]])])
     with pytest.raises(ValueError, match=r"tokens from -1 to 3"):
         ngram.losses(smoothed(text(1, 12)), np.array([[-1, 3]]))
+
+
+@pytest.mark.parametrize("order", [1, 2, 3])
+def test_a_table_of_contexts_is_that_of_dirichlets_prior(order):
+    model, window, kappa = NgramConfig(vocab=7, order=order, pseudocounts=1.5), text(4, 9), 1.5
+    counts = ngram.count(model, [text(30, 12, seed=1)])
+    raw = Literal(text(30, 12, seed=1), model).raw
+    for row, losses in zip(window.tolist(), ngram.table_losses(counts, window, kappa), strict=True):
+        for place in range(1, len(row)):
+            context = tuple(row[max(0, place - order + 1) : place])
+            seen = {gram[-1]: count for gram, count in raw[len(context) + 1].items() if gram[:-1] == context}
+            expected = (seen.get(row[place], 0) + kappa / 7) / (sum(seen.values()) + kappa)
+            assert losses[place - 1] == pytest.approx(-np.log(expected))
+
+
+def test_a_table_without_counts_is_uniform():
+    np.testing.assert_allclose(ngram.table_losses(ngram.empty(MODEL), text(3, 10), 1.0), np.log(7))

@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from scaling.config import run_id
+from scaling.config import Mixture, Part, Stage, run_id
 from scaling.counts import flops_per_token
 from scaling.sweeps import arm, branches, grid, isoflop, ladder, repeated, round_tokens, seeds
 
@@ -101,3 +101,32 @@ def test_sizes_that_a_budget_is_too_small_for_are_dropped_with_the_steps_they_wo
         assert row.row.startswith("budget 4e+08, ")
         assert int(row.reason.split()[0]) < 20
     assert len([cell for cell in found if cell.role == "cell"]) == 3
+
+
+def annealed(run, start):
+    parts = (Part(name="a"), Part(name="b"))
+    mixture = Mixture(parts=parts, weights=(0.5, 0.5), stages=(Stage(start=start, weights=(0.0, 1.0)),))
+    return replace(run, data=replace(run.data, mixture=mixture))
+
+
+def test_stages_are_the_branches_alone_and_begin_with_their_cooldowns(run):
+    step = run.batch_tokens
+    trunk, short, long = branches(annealed(run, 0.8), [100 * step, 1000 * step])
+    assert trunk.run.data.mixture.stages == ()
+    for cell in (short, long):
+        (stage,) = cell.run.data.mixture.stages
+        assert stage.first_step(cell.run.steps) * step == cell.run.trunk.tokens
+    with pytest.raises(
+        ValueError, match=r"a stage begins at .* but its trunk is followed up to .*: start it at 0\.8 or"
+    ):
+        branches(annealed(run, 0.7), [100 * step])
+
+
+def test_weights_may_be_varied_after_the_branching_and_stages_may_not(run):
+    sweep = branches(annealed(run, 0.8), [100 * run.batch_tokens])
+    found = grid(sweep, {"data.mixture.weights": [(0.2, 0.8), (0.7, 0.3)]})
+    trunks = {run_id(cell.run): cell.run.data.mixture.weights for cell in found if cell.role == "trunk"}
+    ends = {cell.run.trunk.run_id: cell.run.data.mixture.weights for cell in found if cell.role == "cell"}
+    assert trunks == ends and len(trunks) == 2
+    with pytest.raises(ValueError, match="stages' are its branches' alone; vary them before `branches`"):
+        len(grid(sweep, {"data.mixture.stages": [(Stage(start=0.9, weights=(0.0, 1.0)),)]}))

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from scaling.sweeps import Range, random, sobol
+from scaling.sweeps import Range, random, simplex, sobol
 
 RATES = Range(low=1e-4, high=1e-1, scale="log")
 SEARCHES = pytest.mark.parametrize("search", [random, sobol])
@@ -72,3 +72,36 @@ def test_a_search_without_ranges_or_points_is_refused(run, search):
         search(run, {}, 3)
     with pytest.raises(ValueError, match="count=0; give a number from 1"):
         search(run, {"optim.lr": RATES}, 0)
+
+
+@pytest.mark.parametrize(("parts", "least"), [(2, 0.0), (3, 0.0), (3, 0.05), (5, 0.1)])
+def test_mixtures_of_a_simplex_are_whole_hundredths_of_every_part_and_differ(parts, least):
+    found = simplex(parts, 40, least=least)
+    assert len(set(found)) == 40
+    for weights in found:
+        hundredths = [round(100 * weight) for weight in weights]
+        assert sum(hundredths) == 100 and weights == tuple(share / 100 for share in hundredths)
+        assert min(weights) >= least
+    alone = 1 - (parts - 1) * least
+    for part in range(parts):
+        assert found[part][part] == pytest.approx(alone)
+    assert max(found[parts]) - min(found[parts]) < 0.011  # equal shares
+    assert simplex(parts, 9, least=least) == found[:9]
+
+
+def test_a_simplex_is_filled_evenly():
+    # Of a uniform triangle a share exceeds x with probability (1 - x)^2; 512 Sobol points are nearer to it than
+    # independent ones, whose standard error would be 0.02.
+    shares = np.array(simplex(3, 516)[4:])
+    for part in range(3):
+        for x in (0.25, 0.5, 0.75):
+            assert abs((shares[:, part] > x).mean() - (1 - x) ** 2) < 0.03
+
+
+@pytest.mark.parametrize(
+    "given",
+    [dict(parts=1, points=1), dict(parts=3, points=0), dict(parts=3, points=2, least=0.34), dict(parts=2, points=102)],
+)
+def test_mixtures_that_there_are_not_are_refused(given):
+    with pytest.raises(ValueError, match=r"simplex\(parts=.* mixtures in hundredths have so much of each part; give"):
+        simplex(**given)

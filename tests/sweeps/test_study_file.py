@@ -3,7 +3,16 @@ from pathlib import Path
 
 import pytest
 
-from scaling.config import DataConfig, OptimConfig, Parametrisation, RunConfig, TransformerConfig, run_id
+from scaling.config import (
+    DataConfig,
+    Mixture,
+    OptimConfig,
+    Parametrisation,
+    RunConfig,
+    TransformerConfig,
+    from_dict,
+    run_id,
+)
 from scaling.counts import params, train_flops
 from scaling.plan import Dropped
 from scaling.sizes import models
@@ -21,6 +30,7 @@ from scaling.sweeps import (
     random,
     round_tokens,
     seeds,
+    simplex,
     sobol,
     successive_halving,
     valid,
@@ -116,6 +126,7 @@ OF_SIZES = {
     ),
     "ladder = { tokens_per_param = [5, 10] }": lambda b: ladder(run_of(b), sized(b), [5, 10]),
 }
+OF_PARTS = {"simplex = { points = 5, least = 0.1 }": lambda b: grid(b, {"data.mixture.weights": simplex(2, 5, 0, 0.1)})}
 
 
 @pytest.mark.parametrize("step", IN_PYTHON)
@@ -131,8 +142,17 @@ def test_a_step_over_sizes_takes_the_runs_so_far_as_its_sizes(study, base, step)
     assert set(study(text).cells) == set(OF_SIZES[step](base))
 
 
+@pytest.mark.parametrize("step", OF_PARTS)
+def test_a_step_over_mixtures_takes_the_parts_of_the_base(study, base, step):
+    parts = [{"name": name, "source": {"kind": "folder", "path": name}} for name in "ab"]
+    data = replace(base.data, mixture=from_dict(Mixture, {"parts": parts}, "here"))
+    listed = ", ".join(f'{{ name = "{name}", source = {{ kind = "folder", path = "{name}" }} }}' for name in "ab")
+    text = BASE.replace("vocab = 300 }", f"vocab = 300, mixture = {{ parts = [{listed}] }} }}")
+    assert set(study(f"{text}[[sweep]]\n{step}\n").cells) == set(OF_PARTS[step](replace(base, data=data)))
+
+
 def test_every_step_is_shown_to_be_its_function():
-    shown = {step.partition(" =")[0] for step in (*IN_PYTHON, *OF_SIZES)}
+    shown = {step.partition(" =")[0] for step in (*IN_PYTHON, *OF_SIZES, *OF_PARTS)}
     assert shown == set(STEPS)
 
 
@@ -262,6 +282,7 @@ def test_what_is_wrong_in_a_file_is_told_with_its_line(study, text, said):
         ),
         ('random = { count = 2, ranges = { "optim.lr" = { low = 2, high = 1 } } }', "low below high"),
         ("sobol = { ranges = { seed = { low = 0, high = 9 } } }", "sobol: count is missing"),
+        ("simplex = { points = 3 }", "base.data has no mixture; give it one"),
         ("successive_halving = { shortest = 2, longest = 1 }", "give 0 < shortest <= longest"),
     ],
 )

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from scaling.config import Prefix
-from scaling.data.batches import heldout, windows
+from scaling.data.batches import heldout
+from scaling.data.order import windows
 from scaling.models.families import init, logits, states
 from scaling.models.head import token_losses
 from scaling.models.inputs import Inputs
@@ -73,7 +74,7 @@ def test_losses_by_position_are_means_over_groups_that_double():
 
 def test_the_bytes_of_the_heldout_targets_are_those_of_the_text(pinned):
     run, store = pinned
-    count = windows(store.validation, 16)
+    count = windows(len(store.validation), 16)
     fixed = heldout(store, context=16, sequences=count)
     read = store.validation[1 : 1 + 16 * count]
     assert target_bytes(run, store, fixed.targets).sum() == store.piece_bytes[read].sum()

@@ -19,7 +19,7 @@ from scaling.config import (
 )
 from scaling.counts import params, train_flops
 from scaling.provenance import provenance
-from scaling.record import Cost, Heldout, RunRecord, Tokens
+from scaling.record import Cost, Heldout, PartLoss, PartTokens, RunRecord, Tokens
 
 DECODER = TransformerConfig(vocab=257, dim=16, layers=2, heads=2, context=16)
 MODELS = {
@@ -81,3 +81,24 @@ def test_losses_by_position_become_a_column_a_place():
     table = from_rows(rows)
     assert table["loss_by_position.16"].to_pylist() == [3.0, None]
     assert not [name for name in from_rows(rows[1:]).column_names if name.startswith("loss_by_position")]
+
+
+def test_the_parts_of_a_mixture_become_columns():
+    plain, record = record_of(DECODER), record_of(DECODER)
+    held = {
+        name: PartLoss(loss=loss, loss_se=0.1, bits_per_byte=None, bits_per_byte_se=None, sequences=4, tokens=64)
+        for name, loss in (("code", 1.5), ("prose", 2.5))
+    }
+    read = {"code": PartTokens(seen=300, unique=200, epochs=1.5), "prose": PartTokens(seen=100, unique=100, epochs=0.1)}
+    record = replace(
+        record,
+        heldout=replace(record.heldout, parts=held),
+        tokens=Tokens(seen=400, loss_bearing=400, unique=300, epochs=0.3, parts=read),
+    )
+    row = flatten(record)
+    assert (row["loss_code"], row["loss_prose"], row["loss_code_se"]) == (1.5, 2.5, 0.1)
+    assert (row["tokens_code"], row["unique_code"], row["epochs_code"], row["share_code"]) == (300, 200, 1.5, 0.75)
+    assert (row["tokens"], row["tokens_unique"]) == (400, 300)  # what laws of repeated data ask for
+    assert "loss_code" not in flatten(plain)
+    # A run that diverged has no losses, but it has read.
+    assert "loss_code" not in (row := flatten(replace(record, heldout=None))) and row["tokens_code"] == 300

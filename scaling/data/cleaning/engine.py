@@ -1,0 +1,218 @@
+"""Cleaning steps over shards, restartable at every shard.
+
+Steps make passes over the documents: a run of local steps is one pass, and a
+global step ends a pass with its sketch and begins the next with its verdicts.
+
+    work/pass-0/000000.parquet           what the pass left of a shard
+               /sketches/000000.parquet  for the global step after it
+               /000000.json              the shard is done; what became of its documents
+        /pass-0.json                     the pass is done; the sum of its shards
+        /decision-0/                     of the global step
+    documents/ and cleaning.json         the end: what is left, and the account of all steps
+
+Every file appears whole or not at all, and one that is there is not made again:
+a process that is killed at any moment and started again ends with the same bytes.
+What a pass has read is removed when that pass is done.
+"""
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from scaling.config.cleaning import CleaningStep
+from scaling.config.identity import from_dict, to_dict
+from scaling.data.cleaning import shards
+from scaling.data.cleaning.account import ACCOUNT, Account, StepAccount, read_account
+from scaling.data.cleaning.build import work
+from scaling.data.cleaning.contract import Global, Placed
+from scaling.data.cleaning.parallel import MapShards
+from scaling.data.cleaning.tally import Sizes, Tally
+from scaling.data.sources.skips import Skips
+
+REPORT_SECONDS = 2.0
+
+Report = Callable[[str], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pass:
+    """One walk over all documents. steps: in order; only the first may be a global one, whose decision was made."""
+
+    steps: tuple[CleaningStep, ...]
+    sketch: CleaningStep | None  # the global step after them
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One shard in one pass."""
+
+    walk: Pass
+    source: Path
+    folder: Path  # of the pass
+    decision: Path  # of the pass before
+
+    @property
+    def done(self) -> Path:
+        """Written last."""
+        return self.folder / f"{self.source.stem}.json"
+
+
+@dataclass(kw_only=True)
+class Passed:
+    """What a pass did, to a shard or to all."""
+
+    steps: list[Tally]
+    before: Sizes = field(default_factory=Sizes)
+    after: Sizes = field(default_factory=Sizes)
+
+    def add(self, later: "Passed") -> None:
+        for mine, its in zip(self.steps, later.steps, strict=True):
+            mine.add(its)
+        self.before.add(later.before)
+        self.after.add(later.after)
+
+
+def clean(source: Path, steps: Sequence[CleaningStep], folder: Path, report: Report, map_shards: MapShards) -> Account:
+    """Run the steps over the shards in folder `source`; `folder`/documents gets what is left of them.
+
+    The result depends on the documents and the steps alone, not on how they
+    are cut into shards or on `map_shards`.
+    """
+    space, walks = folder / "work", passes(steps)
+    if not (folder / ACCOUNT).exists():
+        for number in range(len(walks)):
+            if not _whole(space, number + 1).exists():
+                _pass(number, walks, source, space, report, map_shards)
+        _finish(walks, source, space, folder)
+    _remove(space)
+    return read_account(folder)
+
+
+def passes(steps: Sequence[CleaningStep]) -> list[Pass]:
+    """The walks over all documents that the steps take."""
+    walks, together = [], []
+    for step in steps:
+        if isinstance(work(step), Global):
+            walks.append(Pass(steps=tuple(together), sketch=step))
+            together = []
+        together.append(step)
+    return [*walks, Pass(steps=tuple(together), sketch=None)]
+
+
+def run_job(job: Job) -> None:
+    """Take one shard through one pass."""
+    documents = shards.read(job.source)
+    passed = Passed(steps=[])
+    passed.before.see(documents)
+    for step in job.walk.steps:
+        documents, tally = _step(step, documents, job.decision)
+        passed.steps.append(tally)
+    passed.after.see(documents)
+    if job.walk.steps:
+        shards.write(job.folder / job.source.name, documents)
+    if job.walk.sketch is not None:
+        shards.write_table(job.folder / "sketches" / job.source.name, work(job.walk.sketch).sketch(documents))
+    _write_json(job.done, passed)
+
+
+def _step(step: CleaningStep, documents: list[Placed], decision: Path) -> tuple[list[Placed], Tally]:
+    """What a step leaves of a shard."""
+    doing, tally, left = work(step), Tally(), []
+    verdicts = doing.apply(documents, decision) if isinstance(doing, Global) else None
+    for place, placed in enumerate(documents):
+        verdict = doing(placed.document) if verdicts is None else verdicts[place]
+        tally.see(placed.document, verdict)
+        if verdict.text == placed.document.text:
+            left.append(placed)
+        elif verdict.text is not None:
+            left.append(replace(placed, document=replace(placed.document, text=verdict.text)))
+    return left, tally
+
+
+def _pass(number: int, walks: list[Pass], source: Path, space: Path, report: Report, map_shards: MapShards) -> None:
+    """A pass over all shards and the decision after it, as far as they are not done."""
+    walk, folder, decision = walks[number], space / f"pass-{number}", space / f"decision-{number}"
+    earlier, made = space / f"pass-{number - 1}", space / f"decision-{number - 1}"
+    if not _whole(space, number).exists():
+        (folder / "sketches").mkdir(parents=True, exist_ok=True)
+        given = earlier if number and walks[number - 1].steps else source
+        jobs = [Job(walk=walk, source=path, folder=folder, decision=made) for path in shards.shards(given)]
+        _run(jobs, f"cleaning, pass {number + 1} of {len(walks)}", report, map_shards)
+        _write_json(_whole(space, number), _sum(jobs))
+    _remove(earlier)
+    _remove(made)
+    if walk.sketch is not None and not decision.exists():
+        report(f"cleaning: {walk.sketch.kind} compares all documents")
+        _decide(walk.sketch, folder / "sketches", decision)
+
+
+def _run(jobs: list[Job], what: str, report: Report, map_shards: MapShards) -> None:
+    left = [job for job in jobs if not job.done.exists()]
+    started = shown = time.monotonic()
+    for count, _ in enumerate(map_shards(run_job, left), start=1):
+        if (now := time.monotonic()) - shown > REPORT_SECONDS:
+            shown = now
+            seconds = (now - started) / count * (len(left) - count)
+            report(f"{what}: {len(jobs) - len(left) + count} of {len(jobs)} shards, {seconds:.0f} s left")
+
+
+def _sum(jobs: list[Job]) -> Passed:
+    total = Passed(steps=[Tally() for _ in jobs[0].walk.steps] if jobs else [])
+    for job in jobs:
+        total.add(_read_passed(job.done))
+    return total
+
+
+def _decide(step: CleaningStep, sketches: Path, decision: Path) -> None:
+    part = decision.with_name(f".{decision.name}.partial")
+    _remove(part)  # of a process that was killed
+    part.mkdir()
+    work(step).decide(shards.shards(sketches), part)
+    part.rename(decision)
+    _remove(sketches)
+
+
+def _finish(walks: list[Pass], source: Path, space: Path, folder: Path) -> None:
+    last = space / f"pass-{len(walks) - 1}"
+    if last.exists():
+        last.rename(folder / "documents")
+    for done in (folder / "documents").glob("*.json"):
+        done.unlink()
+    _remove(folder / "documents" / "sketches")
+    passed = [_read_passed(_whole(space, number)) for number in range(len(walks))]
+    steps = [step for walk in walks for step in walk.steps]
+    tallies = [tally for part in passed for tally in part.steps]
+    skips = Skips()
+    for document in shards.faulty(source):
+        skips.add(document)
+    account = Account(
+        steps=[StepAccount(config=to_dict(s), tally=t) for s, t in zip(steps, tallies, strict=True)],
+        before=passed[0].before,
+        after=passed[-1].after,
+        skipped=skips.by_fault,
+    )
+    _write_json(folder / ACCOUNT, account)
+
+
+def _whole(space: Path, number: int) -> Path:
+    """The file that says that a pass is done."""
+    return space / f"pass-{number}.json"
+
+
+def _read_passed(path: Path) -> Passed:
+    return from_dict(Passed, json.loads(path.read_text(encoding="utf-8")), str(path))
+
+
+def _write_json(path: Path, value: Any) -> None:
+    part = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    part.write_text(json.dumps(asdict(value), indent=1), encoding="utf-8")
+    os.replace(part, path)
+
+
+def _remove(path: Path) -> None:
+    shutil.rmtree(path, ignore_errors=True)
