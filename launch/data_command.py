@@ -50,7 +50,7 @@ def _prepare(arguments: list[str]) -> None:
 
     options = tyro.cli(DataOptions, args=arguments, prog="scaling data prepare", description="Tokenize a corpus.")
     store = prepare(options.chosen(), options.root, console.print)
-    console.print(str(store), markup=False, highlight=False, soft_wrap=True)
+    _say(str(store))
 
 
 def _show(arguments: list[str]) -> None:
