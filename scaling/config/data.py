@@ -149,6 +149,7 @@ class DataConfig:
     heldout_sequences: int = 256  # fixed set on which the final loss is measured; of a mixture, so many of each part
     specials: int = 0  # special tokens after the vocabulary's own, for the objectives that need them
     document_attention: bool = False  # tokens see only their own document
+    packing: Literal["stream", "best_fit"] = "stream"  # documents one after another, or packed so that few are cut
     max_epochs: float = unhashed(1.0)  # a run that needs more passes over the data is refused
     most_tokens: int | None = None  # so many tokens are ever read, sequences drawn at random; None: all
     mixture: Mixture | None = None  # several sources in place of the one
@@ -164,6 +165,11 @@ class DataConfig:
             self.heldout_sequences >= 2,
             f"DataConfig.heldout_sequences={self.heldout_sequences}",
             "a standard error needs at least 2",
+        )
+        require(
+            self.packing == "stream" or self.document_attention,
+            f"DataConfig.packing={self.packing!r} with document_attention=False",
+            "set document_attention=True: documents that are packed together have nothing to say to each other",
         )
         require(self.specials >= 0, f"DataConfig.specials={self.specials}", "must not be negative")
         require(

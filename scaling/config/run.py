@@ -158,6 +158,11 @@ class RunConfig:
             f"RunConfig: data.document_attention with objective {self.objective.kind!r}",
             "leave document_attention out: only next_token restricts attention to documents",
         )
+        require(
+            self.data.packing == "stream" or isinstance(self.model, TransformerConfig),
+            f"RunConfig: data.packing={self.data.packing!r} with a {type(self.model).__name__}",
+            "leave packing out: only a transformer can be kept from looking into the document before",
+        )
 
     @cached_property  # asked for many times; hashing a model to look it up takes longer than all else
     def lengths(self) -> Lengths:
@@ -193,5 +198,6 @@ class RunConfig:
             self.precision,
             data.specials,
             data.document_attention,
+            data.packing,
             data.heldout_sequences,
         )

@@ -1,8 +1,8 @@
 """Batches as a pure function of (seed, step, batch size), and the held-out set.
 
 A split's stream is cut into windows of context + 1 tokens, one every
-`context` tokens: inputs are a window without its last token, targets without
-its first. A run reads the windows in the order of `order.py`; any host
+`context` tokens, or its documents are packed into them: inputs are a window
+without its last token, targets without its first. A run reads the windows in the order of `order.py`; any host
 computes any rows of any step by itself, and nothing need be saved.
 """
 
@@ -27,6 +27,7 @@ class Batch:
     window: np.ndarray  # (B, W) int32, W = context + 1
     documents: np.ndarray  # (B, T) int32: 0 for a row's first document, 1 for its next, ...
     others: np.ndarray | None = None  # (B, W) int32: another window for each, where an objective pairs texts
+    bears: np.ndarray | None = None  # (B, T) bool: targets told from their own document, where documents are packed
 
     @property
     def inputs(self) -> np.ndarray:
@@ -60,6 +61,8 @@ def batch(
     """
     order = whole(store, context) if order is None else order
     places = step * batch + (np.arange(batch) if rows is None else np.asarray(rows))
+    if order.packed:
+        return _unpacked(store, order, places, seed)
     others = order.starts(places, seed=seed + OTHERS_SEED) if pairs else None
     return _cut(store, store.train, order.starts(places, seed=seed), others, context)
 
@@ -114,6 +117,17 @@ def _runs_dry(store: Store, run: RunConfig, found: PartRead, most: float) -> Dat
         f"{found.epochs:.2f} epochs of at most {most:g}; give it more text or a smaller weight, train on fewer tokens, "
         f"or allow it with Part.most_epochs={needed:g}"
     )
+
+
+def _unpacked(store: Store, order: Order, places: np.ndarray, seed: int) -> Batch:
+    part, chosen = order.chosen(places, seed=seed)
+    window, piece = (np.empty((len(places), order.context + 1), np.int32) for _ in range(2))
+    for k in set(part.tolist()):
+        mine = part == k
+        window[mine], piece[mine] = order.packed[k].read(store.train, chosen[mine], store.manifest.eod)
+    bears = (piece[:, 1:] == piece[:, :-1]) & (piece[:, 1:] >= 0)
+    # What fills a window is a document of its own, beyond those that a window can hold.
+    return Batch(window, np.where(piece < 0, order.context, piece)[:, :-1], bears=bears)
 
 
 def _cut(store: Store, stream: np.ndarray, starts: np.ndarray, others: np.ndarray | None, context: int) -> Batch:

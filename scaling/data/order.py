@@ -11,11 +11,13 @@ and the counts of every beginning are known in closed form.
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 
 from scaling.config import DataConfig, RunConfig
+from scaling.data.packing import Packed, pack
 from scaling.data.shares import Pattern, pattern, shares
 from scaling.data.shuffle import permuted, shuffled
 from scaling.data.sources import DataError
@@ -60,9 +62,15 @@ class Order:
     context: int
     spans: tuple[Span, ...]
     stages: tuple[tuple[int, Pattern], ...]  # each with its first place, the first at 0
+    packed: tuple[Packed, ...] = ()  # of each part, where documents are packed: what its windows hold
 
     def starts(self, places: np.ndarray, *, seed: int) -> np.ndarray:
-        """The first token of the window at each place (int, from 0, without end)."""
+        """The first token of the window at each place (int, from 0, without end), of a stream that is not packed."""
+        part, window = self.chosen(places, seed=seed)
+        return np.array([span.first for span in self.spans])[part] + window * self.context
+
+    def chosen(self, places: np.ndarray, *, seed: int) -> tuple[np.ndarray, np.ndarray]:
+        """The part of each place, and which of that part's windows stands there."""
         part, rank = self.ranks(np.asarray(places, np.int64))
         found = np.empty_like(rank)
         for k in set(part.tolist()):
@@ -70,8 +78,8 @@ class Order:
             window = shuffled(rank[mine], span.read, seed=seed + k * PART_SEEDS)
             if span.read < span.windows:
                 window = permuted(window, span.windows, seed=SUBSET_SEED, epoch=0)
-            found[mine] = span.first + window * self.context
-        return found
+            found[mine] = window
+        return part, found
 
     def ranks(self, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The part of each place, and how many places of that part come before it."""
@@ -106,7 +114,8 @@ def order_of(store: Store, run: RunConfig) -> Order:
     stages = [(0, _pattern(run.data, spans, mixture.weights if mixture else ()))]
     for stage in mixture.stages if mixture else ():
         stages.append((stage.first_step(run.steps) * run.batch, _pattern(run.data, spans, stage.weights)))
-    return Order(context=run.text, spans=spans, stages=tuple(stages))
+    packed = tuple(_packed(store, run.text)) if run.data.packing == "best_fit" else ()
+    return Order(context=run.text, spans=spans, stages=tuple(stages), packed=packed)
 
 
 def whole(store: Store, context: int) -> Order:
@@ -148,7 +157,11 @@ def too_short(store: Store, split: str, span: Span, needed: int, context: int) -
 
 def _limited(store: Store, data: DataConfig, context: int) -> Iterator[Span]:
     """The parts of the training stream, each with the windows that its limit leaves."""
-    for part, span in zip(data.parts, _spans_named(store, data, context), strict=True):
+    spans = _spans_named(store, data, context)
+    if data.packing == "best_fit":
+        counts = [packed.windows for packed in _packed(store, context)]
+        spans = [replace(span, windows=count, read=count) for span, count in zip(spans, counts, strict=True)]
+    for part, span in zip(data.parts, spans, strict=True):
         if span.windows == 0:
             raise too_short(store, "train", span, 1, context)
         if part.most_tokens is None:
@@ -172,6 +185,17 @@ def _spans_named(store: Store, data: DataConfig, context: int) -> list[Span]:
             "the store that `prepare` returns for this run"
         )
     return found
+
+
+@lru_cache(maxsize=4)  # a study checks thousands of runs against one store; a million documents take 4 s
+def _packed(store: Store, context: int) -> tuple[Packed, ...]:
+    """The documents of each part of the training stream, packed."""
+    parts, found, done = store.manifest.parts, [], 0
+    counts = [part.train.documents for part in parts] if parts else [len(store.train_ends)]
+    for span, count in zip(spans_of(store, "train", context), counts, strict=True):
+        found.append(pack(store.train_ends[done : done + count], context + 1, span.first))
+        done += count
+    return tuple(found)
 
 
 def _pattern(data: DataConfig, spans: tuple[Span, ...], weights: tuple[float, ...]) -> Pattern:

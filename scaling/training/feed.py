@@ -93,7 +93,7 @@ class Feed:
 
     def _tokens(self, read: Batch, keys_B2: np.ndarray) -> Tokens:
         documents = read.documents if self._run.data.document_attention else None
-        tokens = Tokens(read.window, keys_B2, documents, read.others)
+        tokens = Tokens(read.window, keys_B2, documents, read.others, read.bears)
         return tokens if self._rows is None else jax.tree.map(self._rows.joined, tokens)
 
 

@@ -52,6 +52,7 @@ class Tokens(NamedTuple):
     keys_B2: Array  # uint32: two words of randomness a row
     documents_BT: Array | None = None  # attention stays within them
     others_BW: Array | None = None  # other windows, for objectives that pair texts
+    bears_BT: Array | None = None  # bool: which targets bear loss, where not all of a window's do
 
 
 class Knowledge(NamedTuple):
@@ -107,6 +108,8 @@ def losses(
     )
     if tokens.documents_BT is not None:
         made = made._replace(inputs=made.inputs._replace(documents_BT=tokens.documents_BT))
+    if tokens.bears_BT is not None:
+        made = made._replace(weights_BK=made.weights_BK * tokens.bears_BT)
     if isinstance(task.objective, ReplacedTokens):
         found = electra.losses(task.model, task.objective, params, made, keys_B)
         return Losses(found.nats_BT, found.weights_BT, jnp.zeros(()), found.auxiliary, jnp.zeros(()))
