@@ -21,7 +21,17 @@ from scaling.workspace import Workspace
 console = Console()
 PARTS = 10  # of the tokens that both curves cover
 NAMES = ("run", "state", "held-out loss", "± (over sequences)", "bits/byte", "train loss", "parameters", "tokens")
-COSTS = ("wall_seconds", "device_seconds", "flops_computed", "attempts", "mfu", "goodput", "energy_kwh")
+COSTS = (
+    "wall_seconds",
+    "device_seconds",
+    "flops_computed",
+    "attempts",
+    "mfu",
+    "goodput",
+    "tokens_per_second",
+    "data_seconds",
+    "energy_kwh",
+)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -119,6 +119,8 @@ def train(arguments: list[str]) -> None:
     if cost.goodput is not None:
         used = "" if cost.mfu is None else f"; {cost.mfu:.1%} of the hardware's peak FLOP/s while training"
         console.print(f"{cost.goodput:.0%} of {cost.wall_seconds:,.0f} s went into training steps{used}")
+    if cost.tokens_per_second is not None and cost.data_seconds is not None:
+        console.print(f"{cost.tokens_per_second:,.0f} tokens/s; making batches took the host {cost.data_seconds:.2f} s")
     console.print(f"{record.status}; record: {path}", soft_wrap=True)
 
 

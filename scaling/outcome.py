@@ -36,6 +36,7 @@ def record_of(
     attempts: int,
     made_with: Provenance,
     useful_seconds: float | None = None,
+    data_seconds: float | None = None,
     skipped_steps: int = 0,
     counted: Params | None = None,
 ) -> RunRecord:
@@ -43,7 +44,7 @@ def record_of(
 
     curve: its Parquet file, if it has one. device_seconds: on the clock, of all
     steps; useful_seconds: of those whose update was taken, if not of all of
-    them. counted: parameters, where only
+    them; data_seconds: of the host, making their batches. counted: parameters, where only
     training tells how many there are.
     """
     flops_computed = flops_per_token(run.model, run.objective).exact * (tokens.seen - started_from_tokens)
@@ -57,6 +58,8 @@ def record_of(
         attempts=attempts,
         mfu=flops_computed / device_seconds / peak if peak and device_seconds else None,
         goodput=(device_seconds if useful_seconds is None else useful_seconds) / wall_seconds if wall_seconds else None,
+        data_seconds=data_seconds,
+        tokens_per_second=(tokens.seen - started_from_tokens) / device_seconds if device_seconds else None,
         energy_kwh=device_seconds * made_with.devices * hardware.watts / JOULES_PER_KWH if hardware else None,
     )
     return RunRecord(

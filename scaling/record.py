@@ -112,6 +112,10 @@ class Cost:
     mfu: float | None
     energy_kwh: float | None  # device_seconds * the hardware's assumed power; None where the device is not known
     goodput: float | None = None  # seconds of steps whose update was taken / wall_seconds; None in older records
+    # Of the first host, making batches: the step before is computed meanwhile, so that a device waits for what
+    # exceeds its step's time alone. None in older records.
+    data_seconds: float | None = None
+    tokens_per_second: float | None = None  # of the text, while steps were trained; None in older records
 
 
 @_strict

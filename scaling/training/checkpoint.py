@@ -43,6 +43,7 @@ class Progress:
     skips_in_row: int = 0  # of them, up to this step
     device_seconds: float = 0.0  # of this run's own steps
     useful_seconds: float = 0.0  # of them, those whose update was taken
+    data_seconds: float = 0.0  # of the host, making batches
     wall_seconds: float = 0.0
     started_from_step: int = 0
     attempts: int = 1

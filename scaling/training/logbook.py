@@ -66,8 +66,11 @@ class Logbook:
         """Begin to time steps: compilation is over."""
         self._last = time.perf_counter()
 
-    def settle(self, step: int, metrics: Metrics) -> None:
-        """Wait for a dispatched step (counted from 0) and write it down; raise Diverged if it went wrong."""
+    def settle(self, step: int, metrics: Metrics, data_seconds: float = 0.0) -> None:
+        """Wait for a dispatched step (counted from 0) and write it down; raise Diverged if it went wrong.
+
+        data_seconds: that the host took to make its batch.
+        """
         run, loss, skipped = self._run, float(metrics.loss), bool(metrics.skipped)
         now = time.perf_counter()
         seconds, self._last = now - self._last, now
@@ -79,6 +82,7 @@ class Logbook:
             skipped=before.skipped + skipped,
             skips_in_row=before.skips_in_row + 1 if skipped else 0,
             device_seconds=before.device_seconds + seconds,
+            data_seconds=before.data_seconds + data_seconds,
             wall_seconds=self.wall_seconds(),
         )
         row = {

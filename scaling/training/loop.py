@@ -166,6 +166,7 @@ def _recorded(
         started_from_tokens=progress.started_from_step * run.batch_tokens,
         device_seconds=progress.device_seconds,
         useful_seconds=progress.useful_seconds,
+        data_seconds=progress.data_seconds,
         skipped_steps=progress.skipped,
         wall_seconds=logbook.wall_seconds(),
         attempts=progress.attempts,
@@ -236,10 +237,13 @@ def _follow(
     pending = None
     logbook.start_clock()
     for step in range(logbook.progress.step, run.steps):
-        state, metrics = step_of(state, feed.step(step), feed.knowledge, hyper(run, rate(run, step)))
+        began = time.perf_counter()
+        tokens = feed.step(step)
+        data_seconds = time.perf_counter() - began
+        state, metrics = step_of(state, tokens, feed.knowledge, hyper(run, rate(run, step)))
         if pending is not None:
             logbook.settle(*pending)
-        pending = (step, metrics)
+        pending = (step, metrics, data_seconds)
         due, asked = _asked(step, placement, saved, claim, stop)
         if due or asked or step + 1 in keep or step + 1 == run.steps:
             logbook.settle(*pending)

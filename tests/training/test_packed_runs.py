@@ -58,6 +58,8 @@ def test_a_run_says_how_many_targets_it_learned_from(packed, tmp_path):
     bearing = sum(int(feed.step(step).bears_BT.sum()) for step in range(run.steps))
     record = train(run, tmp_path, store, placement=QUIET)
     assert record.status == "finished"
+    assert 0 < record.cost.data_seconds < record.cost.wall_seconds
+    assert record.cost.tokens_per_second > 0
     assert record.tokens.loss_bearing == bearing < record.tokens.seen == run.tokens
 
 
