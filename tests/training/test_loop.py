@@ -195,7 +195,7 @@ def test_a_run_that_was_taken_over_writes_no_more(pinned, tmp_path, monkeypatch)
 def test_a_cancelled_run_checkpoints_stops_and_goes_on_later(pinned, tmp_path, monkeypatch):
     run, store = pinned
     directory = RunDirectory(tmp_path / run_id(run))
-    monkeypatch.setattr("scaling.lease.Lease.cancelled", property(lambda lease: (lease.folder / CANCEL).exists()))
+    monkeypatch.setattr("scaling.lease.Lease.cancelled", property(lambda lease: CANCEL in lease.folder.names()))
     monkeypatch.setattr("scaling.training.logbook.FLUSH_SECONDS", 0.0)
     assert train(run, tmp_path, store, placement=QUIET, report=lambda live: directory.cancel.touch()) is None
     assert list(directory.checkpoints.iterdir())
