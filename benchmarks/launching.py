@@ -98,6 +98,7 @@ def measure(options: argparse.Namespace, root: Path) -> dict:
     for name in ("begun", "pool"):
         shutil.rmtree(root / name, ignore_errors=True)
     found = {"seconds": whole_commands(many, done, options.repeats)}
+    shutil.copytree(done.root / "datasets", root / "begun" / "datasets")
     found["launcher_megabytes"] = memory_under_way(many, root / "begun")
     print(f"launcher with {options.runs} runs to train: {found['launcher_megabytes']:.0f} MB, target {MEGABYTES:g}")
     found["pool"] = pool(trivial, root / "pool", options.counted)
@@ -138,7 +139,7 @@ def whole_commands(path: Path, workspace: Workspace, repeats: int) -> dict[str, 
 
 
 def memory_under_way(path: Path, root: Path) -> float:
-    """The most memory that a launcher had when its pool had trained ten runs, in MB."""
+    """The most memory that a launcher had when its pool had trained ten runs, in MB; its data were prepared before."""
     words = ["launch", str(path), "--root", str(root), "--tracking", "off"]
     launcher = subprocess.Popen([*SCALING, *words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     while len(list(root.glob("runs/*/record.json"))) < 10:

@@ -191,6 +191,7 @@ def prepared(study: Study, workspace: Workspace) -> Study:
     pinned = {config: replace(config, content=store.manifest.content) for config, store in stores.items()}
     study = pin(study, pinned.__getitem__)
     of_data = {pinned[config]: store for config, store in stores.items()}
-    for run in study.runs:
+    # Of thousands of runs many read alike.
+    for run in {(run.data, run.model, run.objective, run.batch, run.tokens): run for run in study.runs}.values():
         check_enough(of_data[run.data], run)
     return study

@@ -171,7 +171,7 @@ def trunks_first(cells: Iterable[Cell]) -> list[Cell]:
 
 def manifest(study: Study) -> dict[str, Any]:
     """All that analysis and launchers need to know of a study, as plain data."""
-    return {**heading(study), "runs": list(entries(study))}
+    return {**heading(study), "runs": [{**entry, "config": to_dict(run)} for entry, run in entries(study)]}
 
 
 def heading(study: Study) -> dict[str, Any]:
@@ -182,18 +182,18 @@ def heading(study: Study) -> dict[str, Any]:
     return {**plain, "placement": to_dict(study.placement), "later": later, "dropped": dropped}
 
 
-def entries(study: Study) -> Iterator[dict[str, Any]]:
-    """The runs of a manifest, one at a time: ten thousand at once are 100 MB."""
+def entries(study: Study) -> Iterator[tuple[dict[str, Any], RunConfig]]:
+    """The runs of a manifest, one at a time, their configs not yet as plain data: ten thousand of those are 100 MB."""
     kept = starts(study)
     for cell in study.cells:
-        yield {
+        entry = {
             "run_id": (name := run_id(cell.run)),
             "role": cell.role,
             "budget": cell.budget,
             "arm": cell.arm,
             "keep_tokens": kept.get(name, ()),
-            "config": to_dict(cell.run),
         }
+        yield entry, cell.run
 
 
 def dropped_summary(dropped: Sequence[Dropped]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from scaling.config import Placement, RunConfig, from_dict, run_id
+from scaling.config import Placement, RunConfig, from_dict, run_id, to_json
 from scaling.plan import Study, entries, heading
 from scaling.record import write_atomic
 from scaling.workspace import Workspace
@@ -52,7 +52,7 @@ def plan_path(workspace: Workspace, study: str) -> Path:
 def write_plan(study: Study, workspace: Workspace) -> Path:
     """Write a study whose data are prepared; returns the file, which is left alone where it says that already."""
     workspace.studies.mkdir(parents=True, exist_ok=True)
-    runs = ",\n".join(json.dumps(entry) for entry in entries(study))
+    runs = ",\n".join(f'{json.dumps(entry)[:-1]}, "config": {to_json(run)}}}' for entry, run in entries(study))
     head = json.dumps(heading(study), indent=1).removesuffix("\n}")
     path = plan_path(workspace, study.name)
     text = f'{head},\n "runs": [\n{runs}\n]}}\n'

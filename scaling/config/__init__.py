@@ -8,7 +8,7 @@ they are: the hash sees their content instead.
 
 from scaling.config.baselines import NgramConfig, RecurrentConfig, Word2VecConfig
 from scaling.config.data import DataConfig, Mixture, Part, Source, Stage
-from scaling.config.identity import from_dict, hashed_payload, run_id, to_dict
+from scaling.config.identity import from_dict, hashed_payload, run_id, to_dict, to_json
 from scaling.config.lengths import Lengths, lengths
 from scaling.config.objective import (
     SPECIALS,
@@ -70,4 +70,5 @@ __all__ = [
     "lengths",
     "run_id",
     "to_dict",
+    "to_json",
 ]

@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import MISSING, fields, is_dataclass
-from functools import cache
+from functools import cache, lru_cache
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -23,6 +23,21 @@ _unchanged: set[tuple[Any, ...]] = set()  # signatures of runs whose types valid
 def to_dict(config: Any) -> dict[str, Any]:
     """A config as plain data, every field visible."""
     return {f.name: _plain(getattr(config, f.name), to_dict) for f in fields(config)}
+
+
+def to_json(config: Any) -> str:
+    """What `json.dumps` makes of `to_dict`; thousands of runs share a few models and data sets, said once each."""
+    said = {f.name: getattr(config, f.name) for f in fields(config)}
+    return "{" + ", ".join(f'"{name}": {_value_json(value)}' for name, value in said.items()) + "}"
+
+
+def _value_json(value: Any) -> str:
+    return _part_json(value) if is_dataclass(value) else json.dumps(_plain(value, to_dict))
+
+
+@lru_cache(maxsize=1024)
+def _part_json(part: Any) -> str:
+    return json.dumps(to_dict(part))
 
 
 def from_dict(kind: type[T], values: dict[str, Any], where: str) -> T:

@@ -22,12 +22,21 @@ from scaling.config import (
     hashed_payload,
     run_id,
     to_dict,
+    to_json,
 )
+from scaling.config.cleaning import Lengths
+from scaling.config.cleaning_duplicates import ExactDuplicates
 
 
 def test_a_run_id_is_the_same_in_every_process_and_version(run):
     # Written down once: if it changes, every record made before loses its name.
     assert run_id(run) == "2b2fbd61ff4bf663"
+
+
+def test_the_json_of_a_run_is_that_of_its_plain_data(run):
+    cleaned = replace(run, data=replace(run.data, cleaning=(Lengths(), ExactDuplicates())))
+    for other in (run, cleaned, replace(run, trunk=Trunk(run_id="a" * 16, tokens=run.batch_tokens))):
+        assert to_json(other) == json.dumps(to_dict(other))
 
 
 def test_what_is_learned_changes_the_run_id(run):
