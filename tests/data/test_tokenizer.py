@@ -128,7 +128,7 @@ def test_text_of_which_nothing_can_be_learned_is_refused(text):
 POLICY_TEXT = ["if  x == 1234 and  y == 5678:\n        return 1234 is not 5678\n" * 300]
 
 
-@pytest.mark.parametrize("kind", ["bpe", "unigram"])
+@pytest.mark.parametrize("kind", ["bpe", pytest.param("unigram", marks=pytest.mark.slow)])
 def test_single_digits_leave_no_piece_with_two(sample, kind):
     joined, single = (
         train_tokenizer(POLICY_TEXT + sample[:6], kind, 400, digits=digits) for digits in ("joined", "single")
@@ -137,7 +137,7 @@ def test_single_digits_leave_no_piece_with_two(sample, kind):
     assert all(sum(byte in b"0123456789" for byte in piece) <= 1 for piece in single.pieces)
 
 
-@pytest.mark.parametrize("kind", ["bpe", "unigram"])
+@pytest.mark.parametrize("kind", ["bpe", pytest.param("unigram", marks=pytest.mark.slow)])
 def test_spaces_decide_which_pieces_hold_them(sample, kind):
     pieces = {
         spaces: train_tokenizer(POLICY_TEXT + sample[:6], kind, 400, spaces=spaces).pieces

@@ -49,6 +49,7 @@ def executed(plan, name, store, root, **options):
     return subprocess.Popen(command, cwd=Path(__file__).parents[2], env=environment, text=True, **options)
 
 
+@pytest.mark.slow
 def test_machines_that_share_a_store_alone_train_a_trunk_and_its_branch(planned, tmp_path, capsys):
     study, store, plan = planned
     trunk = next(cell.run for cell in study.cells if cell.role == "trunk")
