@@ -141,6 +141,7 @@ class DataConfig:
     source: Source = unhashed(Source())
     content: str = ""  # SHA-256 of the documents and the split; "" until the data are prepared
     cleaning: tuple[CleaningStep, ...] = ()  # in their order, before the split and the tokenizer
+    heldout: Source | None = unhashed(None)  # its validation split, uncleaned, in place of what cleaning left of ours
     tokenizer: Literal["bpe", "unigram", "bytes", "characters"] = "bpe"
     vocab: int = 512  # pieces, the end-of-document token and the 256 bytes included
     digits: Literal["joined", "single"] = "joined"  # may a piece hold several digits, or is each a token?
@@ -201,6 +202,11 @@ class DataConfig:
                 self.most_tokens is None,
                 f"DataConfig.most_tokens={self.most_tokens} beside a mixture",
                 "give it to each of its parts",
+            )
+            require(
+                self.heldout is None,
+                f"DataConfig.heldout={self.heldout} beside a mixture",
+                "leave it out: every part holds out its own text",
             )
 
     @property

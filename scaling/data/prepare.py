@@ -5,6 +5,10 @@
                           bpe-512/tokens/          the store
                           cleaned-<recipe>/        corpus and stores of what cleaning leaves
 
+Held-out text of another source (`DataConfig.heldout`) is the validation split of
+that source's own corpus, and the variant's folder is called by it. Documents of
+the same text are left out of the training split.
+
 A mixture's parts each have such a folder with their corpus, shared with
 whoever reads that source alone; the mixture's own has the other two stages, the
 same for all weights.
@@ -16,9 +20,7 @@ set at a time; another waits for it and then finds the work done.
 
 import hashlib
 import json
-import os
 import shutil
-import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
@@ -26,9 +28,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from scaling.config import DataConfig
+from scaling.config import DataConfig, Source
 from scaling.data.cleaning.recipe import folder_key, recipe
 from scaling.data.sources import DataError, Document, documents, fingerprint, readable_name
 from scaling.data.sources.skips import of_all, told
@@ -58,8 +58,7 @@ if TYPE_CHECKING:
 Report = Callable[[str], None]
 Walk = Callable[[], Iterator[Document]]
 
-CHUNK_BYTES = 1 << 22  # of text encoded at once: enough for threads, little memory
-REPORT_SECONDS = 2.0
+HELDOUT = "heldout_"  # in the name of a folder, before a key of the source
 FULL = "no space left on the device; free some, or prepare below another folder"
 
 
@@ -75,6 +74,7 @@ def prepare(data: DataConfig, root: Path, report: Report = print) -> Store:
         return Store.open(found)
     token_dtype(data.vocab)
     folder = _folder(data, root)
+    _collect_heldout(data, root, report)
     with _lock(folder, report):
         _build(data, root, report)
     return Store.open(_tokens(data, folder))
@@ -83,6 +83,7 @@ def prepare(data: DataConfig, root: Path, report: Report = print) -> Store:
 def prepare_tokenizer(data: DataConfig, root: Path, report: Report = print) -> tuple[list[Path], Path]:
     """The folders of the corpora of `data`, of a mixture one a part, and of its tokenizer; built if missing."""
     token_dtype(data.vocab)
+    _collect_heldout(data, root, report)
     with _lock(_folder(data, root), report):
         corpora, tokenizer = _build_tokenizer(data, root, report)
     return list(corpora.values()), tokenizer
@@ -136,8 +137,11 @@ def _find(data: DataConfig, root: Path) -> Path | None:
     if not data.content:
         path = _tokens(data, _folder(data, root))
         return path if (path / MANIFEST).exists() else None
-    place = f"*/cleaned-*/{_variant(data)}" if data.cleaning else f"*/{_variant(data)}"
-    stores = [path.parent for path in sorted((root / "datasets").glob(f"{place}/tokens/{MANIFEST}"))]
+    homes = ("*", "*/cleaned-*") if data.cleaning else ("*",)  # the first: where it was fetched from a bucket
+    ends = ("", f"-{HELDOUT}*") if data.heldout else ("",)
+    places = [f"{home}/{_learned(data)}{end}/tokens/{MANIFEST}" for home in homes for end in ends]
+    found = [path for place in places for path in (root / "datasets").glob(place)]
+    stores = [path.parent for path in sorted(found)]
     return next((store for store in stores if _holds(store, data)), None)
 
 
@@ -174,6 +178,14 @@ def _parts(data: DataConfig) -> dict[str, DataConfig]:
 
 
 def _variant(data: DataConfig) -> str:
+    """The folder of a tokenizer and its tokens."""
+    if data.heldout is None:
+        return _learned(data)
+    return f"{_learned(data)}-{HELDOUT}{fingerprint(data.heldout)[:12]}"
+
+
+def _learned(data: DataConfig) -> str:
+    """The tokenizer and its policies."""
     changed = [f"{name}_{value}" for name, value, default in _policies(data) if value != default]
     return "-".join([data.tokenizer, str(data.vocab), *changed])
 
@@ -196,7 +208,11 @@ def _lock(folder: Path, report: Report) -> AbstractContextManager:
 
 def _build(data: DataConfig, root: Path, report: Report) -> None:
     corpora, tokenizer = _build_tokenizer(data, root, report)
-    _stage(_tokens(data, _folder(data, root)), lambda part: _tokenize(data, corpora, tokenizer, part, report))
+    heldout, content = _heldout_corpus(data, root), _content(data, root, corpora)
+    _stage(
+        _tokens(data, _folder(data, root)),
+        lambda part: _tokenize(data, corpora, heldout, content, tokenizer, part, report),
+    )
 
 
 def _build_tokenizer(data: DataConfig, root: Path, report: Report) -> tuple[dict[str, Path], Path]:
@@ -206,7 +222,7 @@ def _build_tokenizer(data: DataConfig, root: Path, report: Report) -> tuple[dict
         corpora[name] = _folder(part, root) / "corpus"
         with _lock(_folder(part, root), report) if data.mixture else nullcontext():
             _collect(part, root, report)
-    found = _content(corpora)
+    found = _content(data, root, corpora)
     if data.content not in ("", found):
         raise DataError(
             f"{folder}: the documents have content {found[:12]}, but the run was planned on "
@@ -234,11 +250,30 @@ def _collect(data: DataConfig, root: Path, report: Report) -> None:
         report(f"skipped {line}")
 
 
-def _content(corpora: dict[str, Path]) -> str:
-    """What identifies the documents; of a mixture, those of all parts by name."""
+def _heldout(data: DataConfig) -> DataConfig | None:
+    """What the held-out text is the validation split of, where that is another source."""
+    return None if data.heldout is None else replace(data, source=data.heldout, heldout=None, cleaning=(), content="")
+
+
+def _heldout_corpus(data: DataConfig, root: Path) -> Path | None:
+    other = _heldout(data)
+    return None if other is None else _folder(other, root) / "corpus"
+
+
+def _collect_heldout(data: DataConfig, root: Path, report: Report) -> None:
+    """Before the folder of `data` is held: two that hold out each other's source would wait for each other."""
+    if (other := _heldout(data)) is not None:
+        with _lock(_folder(other, root), report):
+            _collect(other, root, report)
+
+
+def _content(data: DataConfig, root: Path, corpora: dict[str, Path]) -> str:
+    """What identifies the documents; of a mixture, those of all parts by name; those of another held-out text too."""
     from scaling.data.corpus import read_summary
 
     contents = {name: read_summary(corpus).content for name, corpus in corpora.items()}
+    if (heldout := _heldout_corpus(data, root)) is not None:
+        contents["held out"] = read_summary(heldout).content
     if list(contents) == [""]:
         return contents[""]
     return hashlib.sha256(json.dumps(list(contents.items())).encode()).hexdigest()
@@ -287,28 +322,39 @@ def _train(data: DataConfig, corpora: dict[str, Path], part: Path, report: Repor
     save_tokenizer(train_tokenizer(texts, data.tokenizer, data.vocab, data.digits, data.spaces), part)
 
 
-def _tokenize(data: DataConfig, corpora: dict[str, Path], learned: Path, part: Path, report: Report) -> None:
-    from scaling.data.corpus import in_order, read_corpus, read_summary
+def _tokenize(
+    data: DataConfig,
+    corpora: dict[str, Path],
+    heldout: Path | None,
+    content: str,
+    learned: Path,
+    part: Path,
+    report: Report,
+) -> None:
+    from scaling.data.corpus import read_summary
+    from scaling.data.encode import encoded, examples
     from scaling.data.tokenizer import load_tokenizer
 
     tokenizer = load_tokenizer(learned)
     summaries = {name: read_summary(corpus) for name, corpus in corpora.items()}
-    splits = [read_corpus(corpus) for corpus in corpora.values()]
     counts, of_parts = {}, {name: {} for name in corpora}
     for split in SPLITS:
-        examples = (example for corpus in splits for example in in_order(corpus[split]))
+        texts = examples(split, list(corpora.values()), heldout)
         size = sum(summary.bytes[split] for summary in summaries.values())
-        encoded = _encoded(tokenizer, examples, split, size, report)
-        counts[split] = write_split(part, split, encoded, vocab=tokenizer.vocab, eod=tokenizer.eod)
+        tokens = encoded(tokenizer, texts, split, size, report)
+        counts[split] = write_split(part, split, tokens, vocab=tokenizer.vocab, eod=tokenizer.eod)
         report(f"tokens for {split}: {counts[split].tokens:,} in {counts[split].documents:,} documents")
+        if data.mixture is None:
+            continue
         documents = [summary.documents[split] for summary in summaries.values()]
         for name, count, tokens in zip(corpora, documents, tokens_of_parts(part, split, documents), strict=True):
             of_parts[name][split] = Counts(documents=count, tokens=tokens, bytes=summaries[name].bytes[split])
-    said = {name: f"{of.source.kind} {of.source.path}".strip() for name, of in _parts(data).items()}
+    said = {name: _said(of.source) for name, of in _parts(data).items()}
+    named = [f"{name}: {source}" if name else source for name, source in said.items()]
     cleaning = {name: _cleaning(data, corpus.parent) for name, corpus in corpora.items()}
     manifest = Manifest(
-        content=_content(corpora),
-        source="; ".join(f"{name}: {source}" if name else source for name, source in said.items()),
+        content=content,
+        source="; ".join([*named, *([f"held out: {_said(data.heldout)}"] if data.heldout else [])]),
         tokenizer=data.tokenizer,
         tokenizer_sha256=tokenizer.sha256,
         vocab=tokenizer.vocab,
@@ -329,6 +375,10 @@ def _tokenize(data: DataConfig, corpora: dict[str, Path], learned: Path, part: P
     write_manifest(part, manifest, tokenizer.piece_bytes)
 
 
+def _said(source: Source) -> str:
+    return f"{source.kind} {source.path}".strip()
+
+
 def _cleaning(data: DataConfig, folder: Path) -> tuple[Cleaned, ...]:
     """What the manifest says of the cleaning of the documents in `folder`."""
     if not data.cleaning:
@@ -336,33 +386,3 @@ def _cleaning(data: DataConfig, folder: Path) -> tuple[Cleaned, ...]:
     from scaling.data.cleaning.account import read_account, sums
 
     return sums(read_account(folder))
-
-
-def _encoded(
-    tokenizer, examples: Iterator[dict[str, bytes]], split: str, total: int, report: Report
-) -> Iterator[tuple[np.ndarray, int]]:
-    """Tokens and bytes of every document; checks that not a byte was lost."""
-    piece_bytes, threads = tokenizer.piece_bytes, os.cpu_count() or 1
-    started = shown = time.monotonic()
-    done = 0
-    for texts in _chunks(examples):
-        tokens = tokenizer.encode([text.decode() for text in texts], threads)
-        for text, document in zip(texts, tokens, strict=True):
-            assert piece_bytes[document].sum() == len(text)
-            yield document, len(text)
-        done += sum(map(len, texts))
-        if (now := time.monotonic()) - shown > REPORT_SECONDS:
-            shown = now
-            left = (now - started) * (total - done) / done
-            report(f"tokenizing {split}: {done / total:.0%} of {total / 1e6:.0f} MB, {left:.0f} s left")
-
-
-def _chunks(examples: Iterator[dict[str, bytes]]) -> Iterator[list[bytes]]:
-    texts, size = [], 0
-    for example in examples:
-        texts.append(example["text"])
-        size += len(texts[-1])
-        if size >= CHUNK_BYTES:
-            yield texts
-            texts, size = [], 0
-    yield texts
