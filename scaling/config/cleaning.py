@@ -15,6 +15,7 @@ from scaling.config.cleaning_duplicates import (
     NearDuplicates,
 )
 from scaling.config.cleaning_heuristics import C4, GopherQuality, GopherRepetition, Language, PrivateData
+from scaling.config.cleaning_quality import Perplexity, QualityClassifier
 from scaling.config.fields import ToldApartByKind, frozen, require, require_positive, strict, tag
 
 
@@ -50,6 +51,8 @@ CleaningStep = Annotated[
     | Language
     | Lengths
     | NearDuplicates
-    | PrivateData,
+    | Perplexity
+    | PrivateData
+    | QualityClassifier,
     ToldApartByKind(""),
 ]

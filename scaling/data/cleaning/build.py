@@ -13,6 +13,7 @@ from scaling.config.cleaning_duplicates import (
     NearDuplicates,
 )
 from scaling.config.cleaning_heuristics import C4, GopherQuality, GopherRepetition, Language, PrivateData
+from scaling.config.cleaning_quality import Perplexity, QualityClassifier
 from scaling.data.cleaning import gopher
 from scaling.data.cleaning.c4 import c4
 from scaling.data.cleaning.contract import Global, Local
@@ -20,7 +21,9 @@ from scaling.data.cleaning.decontaminate import decontaminate
 from scaling.data.cleaning.duplicates import duplicate_urls, exact_duplicates
 from scaling.data.cleaning.language import language
 from scaling.data.cleaning.near import near_duplicates
+from scaling.data.cleaning.perplexity import perplexity
 from scaling.data.cleaning.private_data import private_data
+from scaling.data.cleaning.quality import quality_classifier
 from scaling.data.cleaning.repeated import duplicate_lines, duplicate_paragraphs
 from scaling.data.cleaning.repetition import repetition
 from scaling.data.cleaning.substrings import duplicate_substrings
@@ -54,6 +57,10 @@ def work(step: CleaningStep) -> Local | Global:
             return gopher.lengths(step)
         case NearDuplicates():
             return near_duplicates(step)
+        case Perplexity():
+            return perplexity(step)
         case PrivateData():
             return private_data(step)
+        case QualityClassifier():
+            return quality_classifier(step)
     raise AssertionError(step)
