@@ -11,20 +11,19 @@ from scaling.sweeps import Sweep, arm, chain, isoflop, repeated, round_tokens
 
 STDLIB = sysconfig.get_paths()["stdlib"]
 LIBRARIES = ("concurrent", "email", "http", "importlib", "json", "logging", "multiprocessing", "urllib", "xml")
-JUDGED = Source(kind="folder", path=f"{STDLIB}/asyncio", pattern="*.py")
 
 
 def study(
     *,
     keeps: tuple[float, ...] = (1.0, 0.5, 0.25, 0.125, 0.0625),
-    pool: float = 4e5,
-    budgets: tuple[float, ...] = (1e10, 4e10, 1.6e11, 6.4e11),
+    pool: float = 5e5,
+    budgets: tuple[float, ...] = (1e10, 4e10, 1.6e11, 6.4e11, 2.56e12),
     sizes_per_budget: int = 1,
     sizes: Ladder = "tiny",
     tokens_per_param: float = 20.0,
     positive: tuple[str, ...] = tuple(f"{STDLIB}/{name}" for name in LIBRARIES),
+    judged: str = f"{STDLIB}/asyncio",
     data: DataConfig = DataConfig(
-        heldout=JUDGED,
         tokenizer="bytes",
         vocab=257,
         validation_fraction=0.2,
@@ -46,7 +45,8 @@ def study(
     sizes: ladder of models, 5 thousand to 5 million or 3 million to 13 billion parameters
     tokens_per_param: about which the sizes are centred
     positive: files or folders of good text, from which the classifier learns
-    data: the pool, the text that all are judged on, and the tokenizer; raw bytes are the same for all cuts
+    judged: folder of text like the positive, but none of it; all cuts are judged on its validation split
+    data: the pool and the tokenizer; raw bytes are the same for all cuts
     context: tokens a sequence
     batch: sequences a step
     precision: of the compute
@@ -54,10 +54,11 @@ def study(
     seeds: of the smallest budget without a filter, to measure the noise
     """
     ladder, step = models(sizes, data.total_vocab, context), batch * context
+    data = replace(data, heldout=Source(kind="folder", path=judged))
 
     def cells_of(keep: float) -> Sweep:
-        steps = () if keep == 1 else (*data.cleaning, QualityClassifier(positive=positive, keep=keep))
-        cut = replace(data, cleaning=steps or data.cleaning, most_tokens=round_tokens(keep * pool, step))
+        best = () if keep == 1 else (QualityClassifier(positive=positive, keep=keep),)
+        cut = replace(data, cleaning=(*data.cleaning, *best), most_tokens=round_tokens(keep * pool, step))
 
         def run_of(model: TransformerConfig) -> RunConfig:
             optim = OptimConfig(lr=peak_lr(lr, model.dim))
