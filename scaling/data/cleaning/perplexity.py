@@ -14,6 +14,7 @@ Letters: N tokens.
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache, partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -25,7 +26,11 @@ from scaling.data.cleaning.contract import Global, Placed
 from scaling.data.cleaning.duplicates import DROPPED, drop
 from scaling.data.cleaning.quality import HALVES, half_of, keys_of, texts_of
 from scaling.data.cleaning.tables import SPILT, database, quoted, write
+from scaling.data.sources import DataError
 from scaling.models.ngram import Smoothed, count, losses, smooth
+
+if TYPE_CHECKING:
+    import duckdb
 
 REASON = "perplexity out of bounds"
 MARK = 256  # the token before a document
@@ -36,7 +41,6 @@ _SCORES = pa.schema([("index", pa.int64()), ("nats", pa.float64())])
 
 
 def perplexity(config: Perplexity) -> Global:
-    """Raises DataError if the reference holds no text."""
     return Global(
         sketch=partial(_texts if config.own else _judged, config=config),
         decide=partial(_decide, config=config),
@@ -45,7 +49,7 @@ def perplexity(config: Perplexity) -> Global:
 
 
 def learned(texts: Iterable[bytes], config: Perplexity) -> Smoothed:
-    """A model of texts, one after another, up to `most_bytes` of them."""
+    """A model of texts, one after another, up to `most_bytes` of them. Raises DataError if there is none."""
     model, left = NgramConfig(vocab=MARK + 1, order=config.order), config.most_bytes
     tokens = []
     for text in texts:
@@ -53,6 +57,8 @@ def learned(texts: Iterable[bytes], config: Perplexity) -> Smoothed:
         left -= len(text)
         if left <= 0:
             break
+    if not tokens:
+        raise DataError("Perplexity.own=True: too few documents to learn from one half of them; name a reference")
     return smooth(count(model, [np.concatenate(tokens)[None]]))
 
 
@@ -127,12 +133,13 @@ def _decide(sketches: Sequence[Path], folder: Path, *, config: Perplexity) -> No
         )
 
 
-def _judge_each_half_by_the_other(sketches: Sequence[Path], scores: Path, connection, config: Perplexity) -> None:
+def _judge_each_half_by_the_other(
+    sketches: Sequence[Path], scores: Path, connection: "duckdb.DuckDBPyConnection", config: Perplexity
+) -> None:
     models = []
     for half in HALVES:
         rows = connection.execute(f"SELECT text FROM sketch WHERE key % 2 <> {half} ORDER BY key, index")
-        texts = _one_by_one(rows)
-        models.append(learned(texts, config))
+        models.append(learned(_one_by_one(rows), config))
     with pq.ParquetWriter(scores, _SCORES) as writer:
         for path in sketches:
             with pq.ParquetFile(path) as file:
@@ -141,7 +148,7 @@ def _judge_each_half_by_the_other(sketches: Sequence[Path], scores: Path, connec
                     writer.write_batch(pa.record_batch([batch.column("index"), pa.array(nats)], _SCORES))
 
 
-def _one_by_one(rows) -> Iterator[bytes]:
+def _one_by_one(rows: "duckdb.DuckDBPyConnection") -> Iterator[bytes]:
     while (row := rows.fetchone()) is not None:
         yield row[0]
 

@@ -8,6 +8,7 @@ import pytest
 from scaling.config.cleaning_quality import Perplexity
 from scaling.data.cleaning import perplexity as module
 from scaling.data.cleaning.perplexity import learned, nats_a_byte, perplexity
+from scaling.data.sources import DataError
 from tests.data.cleaning.runner import kept, placed, run
 
 WORDS = ["the", "a", "of", "quick", "brown", "fox", "river", "stone", "walks", "under", "hill", "never", "winter"]
@@ -88,6 +89,11 @@ def test_a_model_learns_no_more_than_it_may():
     counts = learned(texts, config).counts.counts[0]
     assert counts[ord("a")] == 60 and counts[ord("b")] == 40 and counts[ord("c")] == 0
     assert next(texts) == b"c" * 60  # what is not learned from is not read
+
+
+def test_too_few_documents_to_learn_from_are_said(tmp_path):
+    with pytest.raises(DataError, match="too few documents to learn from one half"):
+        run(perplexity(Perplexity(own=True)), placed(["only one"]), tmp_path / "run")
 
 
 @pytest.mark.parametrize(
