@@ -6,6 +6,7 @@ gives back nothing, so that any engine that can call a function can take part.
 
 import multiprocessing
 import os
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -14,6 +15,9 @@ from contextlib import contextmanager
 from typing import Any
 
 from scaling.data.sources import DataError
+
+# What cleaning imports, slowly; pyarrow.dataset is what Arrow itself imports when it first reads a file.
+PRELOADED = ["scaling.data.cleaning.engine", "pyarrow.dataset", "rensa"]
 
 # Calls the function once for every element, in any order and anywhere that sees the same files, and yields
 # something as each is done. It raises what a call raised.
@@ -33,15 +37,13 @@ def in_processes(count: int | None = None) -> Iterator[MapShards]:
     if processes < 1:
         raise DataError(f"{processes} processes cannot clean documents; give at least 1")
     pools: list[ProcessPoolExecutor] = []
+    context = _starting(processes)
 
     def run(work: Callable[[Any], None], jobs: Sequence[Any]) -> Iterator[None]:
-        # One shard does not repay the second that new interpreters need.
-        if min(processes, len(jobs)) < 2:
+        if min(processes, len(jobs)) < 2:  # one shard does not repay the time that processes need to start
             return one_by_one(work, jobs)
         if not pools:
-            # Spawned, because a fork of a process with threads (JAX's, Arrow's) may hang.
-            spawn = multiprocessing.get_context("spawn")
-            pools.append(ProcessPoolExecutor(processes, mp_context=spawn, initializer=_end_with_parent))
+            pools.append(ProcessPoolExecutor(processes, mp_context=context, initializer=_end_with_parent))
         return _pooled(pools[0], work, jobs)
 
     try:
@@ -49,6 +51,24 @@ def in_processes(count: int | None = None) -> Iterator[MapShards]:
     finally:
         for pool in pools:
             pool.shutdown(cancel_futures=True)
+
+
+def _starting(processes: int) -> multiprocessing.context.BaseContext:
+    """How to start processes. This one is not forked: a fork of a process with busy threads (JAX's) may hang.
+
+    On Linux a server does nothing but import what cleaning needs, while this
+    process goes on to cut its source; the workers are forked from it.
+    Elsewhere forks are not to be relied on, and every worker imports by itself.
+    """
+    if sys.platform != "linux":
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    if processes > 1:
+        from multiprocessing import forkserver
+
+        context.set_forkserver_preload(PRELOADED)
+        forkserver.ensure_running()
+    return context
 
 
 def _pooled(pool: ProcessPoolExecutor, work: Callable[[Any], None], jobs: Sequence[Any]) -> Iterator[None]:

@@ -11,7 +11,7 @@ from scaling.data.cleaning.contract import Placed
 from scaling.data.sources import DataError, Document
 
 SHARD_BYTES = 1 << 24  # of text, as UTF-8; a document is never cut, so a longer one makes a longer shard
-GROUP_ROWS = 1024
+GROUP_ROWS, SKETCH_ROWS = 1024, 1 << 17  # of a row group: of documents, of small rows about them
 REPEATED = ["language", "licence"]  # columns in which many values are the same
 SCHEMA = pa.schema(
     [
@@ -61,16 +61,17 @@ def write(path: Path, documents: Iterable[Placed]) -> None:
     held = list(documents)
     columns = [[placed.index for placed in held]]
     columns += [[getattr(placed.document, name) for placed in held] for name in SCHEMA.names[1:]]
-    write_table(path, pa.table([pa.array(c, f.type) for c, f in zip(columns, SCHEMA, strict=True)], schema=SCHEMA))
+    arrays = [pa.array(column, field.type) for column, field in zip(columns, SCHEMA, strict=True)]
+    write_table(path, pa.table(arrays, schema=SCHEMA), GROUP_ROWS)
 
 
-def write_table(path: Path, table: pa.Table) -> None:
+def write_table(path: Path, table: pa.Table, group_rows: int = SKETCH_ROWS) -> None:
     """A Parquet file, whole or not at all: the name appears when the bytes are on the disk."""
     # Two processes may write one file, when one was cut off from who started it; both write the same bytes.
     part = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         pq.write_table(
-            table, part, compression="zstd", compression_level=1, row_group_size=GROUP_ROWS, use_dictionary=REPEATED
+            table, part, compression="zstd", compression_level=1, row_group_size=group_rows, use_dictionary=REPEATED
         )
         os.replace(part, path)
     finally:
