@@ -65,10 +65,19 @@ def _amiss_in_words(words: list[str], text: str, rule: GopherQuality) -> str:
 
 def _letters_suffice(words: list[str], text: str, least: float) -> bool:
     """Whether so many words have a letter."""
-    # What is left of words when everything but ASCII letters is taken from the text: done in one go over the bytes.
-    if len(text.encode("ascii", "ignore").translate(None, NO_LETTERS).split()) >= least:
+    if _with_ascii_letter(text) >= least:
         return True
-    return not text.isascii() and sum(1 for word in words if LETTER.search(word)) >= least
+    if text.isascii():
+        return False
+    foreign = [word for word in words if not word.isascii()]
+    plain = " ".join(word for word in words if word.isascii())
+    return _with_ascii_letter(plain) + sum(1 for word in foreign if LETTER.search(word)) >= least
+
+
+def _with_ascii_letter(text: str) -> int:
+    """How many words have one; fewer where white space is not of ASCII."""
+    # What is left of words when everything but ASCII letters is taken from the text: done in one go over the bytes.
+    return len(text.encode("ascii", "ignore").translate(None, NO_LETTERS).split())
 
 
 def _stop_words(words: list[str], least: int) -> bool:
@@ -91,7 +100,7 @@ def _amiss_in_lines(text: str, rule: GopherQuality) -> str:
     lines = [line for line in map(str.strip, text.split("\n")) if line]
     if lines and _bullets_exceed(lines, rule.most_bullet_lines * len(lines)):
         return "too many lines with a bullet"
-    if any(mark in text for mark in ELLIPSES):
+    if sum(map(text.count, ELLIPSES)) > rule.most_ellipsis_lines * len(lines):
         ends = sum(line.endswith(ELLIPSES) for line in lines)
         return "too many lines that end in an ellipsis" if ends > rule.most_ellipsis_lines * len(lines) else ""
     return ""

@@ -67,10 +67,21 @@ def words_of(texts: Sequence[str]) -> Words:
     parts = [_plain(text) for text in texts]
     buffer = np.frombuffer(b"\n".join(parts) + b"\n", np.uint8)
     limits = np.cumsum([0] + [len(part) + 1 for part in parts])  # of each document's bytes
-    found = list(_hashed(buffer))
-    starts = np.concatenate([starts for starts, _ in found])
-    hashes = np.concatenate([hashes for _, hashes in found])
+    starts, _, hashes = strings_of(buffer, _BYTES)
     return Words(hashes, np.searchsorted(starts, limits))
+
+
+def strings_of(buffer: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The strings of a buffer of bytes: where each begins and ends, int64, and its hash, uint64; each (W,).
+
+    values: what each of the 256 bytes counts for a hash; those that count 0
+    part strings, and the buffer ends with one of them.
+    """
+    found = list(_hashed(buffer, values))
+    if len(found) == 1:
+        return found[0]
+    starts, ends, hashes = zip(*found, strict=True)
+    return np.concatenate(starts), np.concatenate(ends), np.concatenate(hashes)
 
 
 def spans_of(text: str) -> np.ndarray:
@@ -178,7 +189,8 @@ def _powers(count: int, base: int) -> np.ndarray:
 
 
 def _running(values: np.ndarray) -> np.ndarray:
-    sums = np.zeros(len(values) + 1, np.uint64)
+    sums = np.empty(len(values) + 1, np.uint64)
+    sums[0] = 0
     np.cumsum(values, out=sums[1:])
     return sums
 
@@ -190,31 +202,36 @@ def _plain(text: str) -> bytes:
     return text.encode(errors="replace")
 
 
-def _hashed(buffer: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Starts and hashes of the words of a buffer that ends with a byte between words, piece by piece."""
-    begin = 0
+def _hashed(buffer: np.ndarray, values: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """`strings_of` a buffer that ends with a byte between strings, piece by piece."""
+    begin, is_letter = 0, values != 0
     while begin < len(buffer):
-        end = _cut(buffer, begin)
-        starts, hashes = _hashed_piece(buffer[begin:end])
-        yield starts + begin, hashes
+        end = _cut(buffer, begin, is_letter)
+        starts, ends, hashes = _hashed_piece(buffer[begin:end], values, is_letter)
+        yield starts + begin, ends + begin, hashes
         begin = end
 
 
-def _cut(buffer: np.ndarray, begin: int) -> int:
-    """The end of a piece: after a byte between words."""
+def _cut(buffer: np.ndarray, begin: int, is_letter: np.ndarray) -> int:
+    """The end of a piece: after a byte between strings."""
     size = PIECE
     while begin + size < len(buffer):
-        between = np.flatnonzero(~_IS_LETTER.take(buffer[begin : begin + size]))
+        between = np.flatnonzero(~is_letter.take(buffer[begin : begin + size]))
         if len(between):
             return begin + int(between[-1]) + 1
         size *= 2
     return len(buffer)
 
 
-def _hashed_piece(piece: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    letters = _IS_LETTER.take(piece)  # three times as fast as indexing
-    edges = np.flatnonzero(np.diff(letters, prepend=False))  # the last byte is no letter: starts and ends in turn
-    starts, ends = edges[::2], edges[1::2]
-    sums = _running(_BYTES[piece] * _powers(len(piece), _BYTE_BASE))
+def _hashed_piece(
+    piece: np.ndarray, values: np.ndarray, is_letter: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    letters = is_letter.take(piece)  # three times as fast as indexing
+    edges = np.flatnonzero(letters[1:] != letters[:-1]) + 1
+    if letters[0]:
+        edges = np.insert(edges, 0, 0)
+    starts, ends = edges[::2], edges[1::2]  # in turn, for the last byte is no letter
+    counted = values.take(piece)
+    sums = _running(np.multiply(counted, _powers(len(piece), _BYTE_BASE), out=counted))
     inverse = _powers(len(piece), pow(_BYTE_BASE, -1, 1 << 64))
-    return starts, mixed((sums[ends] - sums[starts]) * inverse[starts])
+    return starts, ends, mixed((sums[ends] - sums[starts]) * inverse[starts])
