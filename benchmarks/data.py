@@ -1,9 +1,11 @@
 """Speed of the data: batches and tokenizing, as JSON.
 
     python -m benchmarks.data [--root .] [--threads 2]
+    python -m benchmarks.data --access      only random access to 10^9 tokens
 
 Prepares the default corpus below `root` if need be. Every rate is the best of
-several tries; ratios come from tries that alternate within one run.
+several tries; ratios come from tries that alternate within one run. Cleaning
+is in `benchmarks.cleaning`.
 """
 
 import argparse
@@ -13,28 +15,24 @@ import platform
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
+import numpy as np
 import sentencepiece
 
-from scaling.config import DataConfig, Source
-from scaling.config.cleaning import ExactDuplicates
-from scaling.config.cleaning_heuristics import GopherQuality, GopherRepetition, PrivateData
+from scaling.config import DataConfig
 from scaling.data.batches import batch
-from scaling.data.cleaning import shards
-from scaling.data.cleaning.account import read_account
-from scaling.data.cleaning.engine import clean
-from scaling.data.cleaning.parallel import in_processes
 from scaling.data.corpus import in_order, read_corpus
-from scaling.data.order import windows
+from scaling.data.order import whole, windows
 from scaling.data.prepare import prepare
-from scaling.data.sources import documents
-from scaling.data.store import Store
+from scaling.data.store import Counts, Manifest, Store
 from scaling.data.tokenizer import load_tokenizer
 
 CONTEXT, BATCH, STEPS = 128, 16, 2000
 TEXT_BYTES = 8_000_000
+TOKENS, ACCESSES = 10**9, 300
 
 
 def main() -> None:
@@ -42,19 +40,16 @@ def main() -> None:
     parser.add_argument("--root", type=Path, default=Path("."))
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--tries", type=int, default=5)
+    parser.add_argument("--access", action="store_true")
     options = parser.parse_args()
+    if options.access:
+        return print(json.dumps({"access": access(), "machine": _machine()}, indent=1))
     store = prepare(DataConfig(), options.root, lambda line: None)
     result = {
         "batching": batching(store, options.tries),
-        "cleaning": cleaning(options.threads),
+        "access": access(),
         "tokenizing": tokenizing(store, options.threads, options.tries),
-        "machine": {
-            "platform": platform.platform(),
-            "cores": os.cpu_count(),
-            "python": platform.python_version(),
-            "numpy": version("numpy"),
-            "sentencepiece": version("sentencepiece"),
-        },
+        "machine": _machine(),
     }
     print(json.dumps(result, indent=1))
 
@@ -77,24 +72,51 @@ def batching(store: Store, tries: int) -> dict:
     }
 
 
-def cleaning(processes: int) -> dict:
-    """Megabytes a second of a recipe on the standard library, once, the start of its processes included."""
-    steps = (GopherQuality(), GopherRepetition(), PrivateData(), ExactDuplicates())
-    with tempfile.TemporaryDirectory() as root, in_processes(processes) as map_shards:
-        source = Path(root, "documents")
-        source.mkdir()
-        cutting = _seconds(lambda: shards.split(documents(Source()), source))
-        seconds = _seconds(lambda: clean(source, steps, Path(root, "cleaned"), lambda line: None, map_shards))
-        account = read_account(Path(root, "cleaned"))
-    size = account.before.total.bytes
-    return {
-        "text_bytes": size,
-        "processes": processes,
-        "steps": [step.kind for step in steps],
-        "documents": [account.before.total.documents, account.after.total.documents],
-        "mb_per_second_cutting": round(size / cutting / 1e6, 1),
-        "mb_per_second_cleaning": round(size / seconds / 1e6, 1),
-    }
+def access() -> dict:
+    """Microseconds of a batch of a random step out of 10^9 tokens, mapped from a file of holes.
+
+    What the disk would need is not in it: a page that was not read before costs one access to the disk.
+    """
+    rng, found = np.random.default_rng(0), {}
+    with tempfile.TemporaryDirectory() as folder:
+        store = _sparse(Path(folder, "train.bin"))
+        for size, context in ((16, 128), (64, 1024)):
+            read = partial(batch, store, seed=0, batch=size, context=context, order=whole(store, context))
+            steps = rng.integers(TOKENS // (size * context), size=ACCESSES).tolist()
+            seconds = [_seconds(partial(read, step=step)) for step in steps]
+            found[f"{size} x {context}"] = {
+                "median": round(1e6 * float(np.median(seconds)), 1),
+                "of_100_the_slowest": round(1e6 * float(np.quantile(seconds, 0.99)), 1),
+            }
+    return {"tokens": TOKENS, "microseconds_per_batch": found}
+
+
+def _sparse(path: Path) -> Store:
+    """A store whose training tokens are the zeros of a file that takes no room."""
+    with path.open("wb") as file:
+        file.truncate(2 * TOKENS)
+    none = np.zeros(0, np.int64)
+    counts = Counts(documents=1, tokens=TOKENS, bytes=TOKENS)
+    manifest = Manifest(
+        content="",
+        source="",
+        tokenizer="bytes",
+        tokenizer_sha256="",
+        vocab=257,
+        eod=256,
+        dtype="<u2",
+        train=counts,
+        validation=counts,
+    )
+    return Store(
+        path=path.parent,
+        manifest=manifest,
+        train=np.memmap(path, "<u2", mode="r").view(np.ndarray),
+        validation=none,
+        train_ends=none,
+        validation_ends=none,
+        piece_bytes=none,
+    )
 
 
 def tokenizing(store: Store, threads: int, tries: int) -> dict:
@@ -124,6 +146,16 @@ def tokenizing(store: Store, threads: int, tries: int) -> dict:
         "tokens_per_second": {name: round(tokens / taken) for name, taken in best.items()},
         "ours_over_sentencepiece_arrays": round(best["sentencepiece_arrays"] / best["ours"], 3),
         "ours_over_sentencepiece_lists": round(best["sentencepiece_lists"] / best["ours"], 3),
+    }
+
+
+def _machine() -> dict:
+    return {
+        "platform": platform.platform(),
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
+        "numpy": version("numpy"),
+        "sentencepiece": version("sentencepiece"),
     }
 
 

@@ -11,8 +11,6 @@ sketches generated documents, or decides on the sketches.
 
 import argparse
 import json
-import os
-import platform
 import resource
 import subprocess
 import sys
@@ -25,6 +23,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 
+from benchmarks.machine import command, machine, save
 from scaling.config import Source
 from scaling.config.cleaning_duplicates import (
     DuplicateLines,
@@ -51,7 +50,7 @@ STEPS = {
         NearDuplicates(),
     )
 }
-SHARD_BYTES = 1 << 24
+SHARD_BYTES = 1 << 22
 SENTENCES, WORDS = 50_000, 12
 
 
@@ -62,6 +61,7 @@ def main() -> None:
     parser.add_argument("--megabytes", type=float, default=31)
     parser.add_argument("--folder", type=Path)
     parser.add_argument("--tries", type=int, default=3)
+    parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     match options.what:
         case "speed":
@@ -74,7 +74,11 @@ def main() -> None:
             found = sketch(options.step, options.megabytes, options.folder)
         case "decide":
             found = decide(options.step, options.folder)
-    print(json.dumps(found if options.what in ("sketch", "decide") else found | {"machine": machine()}, indent=1))
+    if options.what in ("sketch", "decide"):
+        return print(json.dumps(found))
+    result = {"command": command(), options.what: found, "machine": machine() | {"deduplication": _versions()}}
+    print(json.dumps(result, indent=1))
+    save(result, options.out)
 
 
 def speed(megabytes: float, tries: int) -> dict:
@@ -133,7 +137,7 @@ def memory(step: str, megabytes: float) -> dict:
 def sketch(step: str, megabytes: float, folder: Path) -> dict:
     doing, size = work(STEPS[step]), 0
     started = time.perf_counter()
-    for number, shard in enumerate(_shards(_generated(megabytes))):
+    for number, shard in enumerate(_shards(generated(megabytes))):
         path = folder / f"{number:06d}.parquet"
         pq.write_table(doing.sketch(shard), path, use_dictionary=False)
         size += path.stat().st_size
@@ -187,11 +191,15 @@ def _standard_library(megabytes: float) -> Iterator[str]:
             yield document.text
 
 
-def _generated(megabytes: float) -> Iterator[str]:
-    """Documents of 10 to 70 sentences of a stock; of twenty, one is the one before it but for a sentence."""
+def generated(megabytes: float) -> Iterator[str]:
+    """Documents of 10 to 70 sentences of a stock; of twenty, one is the one before it but for a sentence.
+
+    Rules of quality let them pass: there are stop words, and most words have a letter.
+    """
     rng = np.random.default_rng(0)
     vocabulary = [f"{word:x}" for word in rng.integers(1 << 24, size=20_000)]
-    stock = [" ".join(vocabulary[word] for word in row) + "." for row in rng.integers(20_000, size=(SENTENCES, WORDS))]
+    rows = rng.integers(20_000, size=(SENTENCES, WORDS))
+    stock = ["the " + " ".join(vocabulary[word] for word in row[1:]) + f" of {vocabulary[row[0]]}." for row in rows]
     size, number, chosen = 0, 0, rng.integers(SENTENCES, size=20)
     while size < megabytes * 1e6:
         if number % 20:
@@ -213,13 +221,9 @@ def _seconds(doing) -> float:
     return time.process_time() - started
 
 
-def machine() -> dict:
+def _versions() -> dict[str, str]:
     packages = ("duckdb", "rensa", "datasketch", "numpy", "pyarrow")
-    return {
-        "platform": platform.platform(),
-        "cores": os.cpu_count(),
-        "python": platform.python_version(),
-    } | {name: version(name) for name in packages}
+    return {name: version(name) for name in packages}
 
 
 if __name__ == "__main__":

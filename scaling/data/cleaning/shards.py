@@ -1,4 +1,4 @@
-"""Documents on disk between two cleaning steps: Parquet files of about 16 MB of text, in the source's order."""
+"""Documents on disk between two cleaning steps: Parquet files of about 4 MB of text, in the source's order."""
 
 import os
 from collections.abc import Iterable, Iterator
@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 from scaling.data.cleaning.contract import Placed
 from scaling.data.sources import DataError, Document
 
-SHARD_BYTES = 1 << 24  # of text, as UTF-8; a document is never cut, so a longer one makes a longer shard
+SHARD_BYTES = 1 << 22  # of text, as UTF-8; a document is never cut, so a longer one makes a longer shard
 GROUP_ROWS, SKETCH_ROWS = 1024, 1 << 17  # of a row group: of documents, of small rows about them
 REPEATED = ["language", "licence"]  # columns in which many values are the same
 SCHEMA = pa.schema(
