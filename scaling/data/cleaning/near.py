@@ -159,12 +159,12 @@ def _similar(batches: Iterator[pa.RecordBatch], config: NearDuplicates) -> Itera
     hashes = np.zeros((0, config.bands * config.rows), np.uint32)
     for batch in batches:
         new_keys, new_indices, new_hashes = (batch.column(name) for name in ("key", "index", "hashes"))
-        keys = np.concatenate([keys, new_keys.to_numpy()])
-        indices = np.concatenate([indices, new_indices.to_numpy()])
+        keys = np.concatenate([keys, np.from_dlpack(new_keys)])
+        indices = np.concatenate([indices, np.from_dlpack(new_indices)])
         hashes = np.concatenate([hashes, _matrix(new_hashes, hashes.shape[1])])
         leaders = _leaders(keys, hashes, config.threshold)
         drop = leaders != np.arange(len(keys))
-        yield pa.table({"index": indices[drop], "first": indices[leaders[drop]]})
+        yield pa.table({"index": _column(indices[drop]), "first": _column(indices[leaders[drop]])})
         stay = ~drop & (keys == keys[-1])
         keys, indices, hashes = keys[stay], indices[stay], hashes[stay]
 
@@ -187,3 +187,8 @@ def _leaders(keys: np.ndarray, hashes_NK: np.ndarray, threshold: float) -> np.nd
 def _matrix(column: pa.Array, width: int) -> np.ndarray:
     """A column of binary values of one length as (N, K) uint32."""
     return np.frombuffer(b"".join(column.to_pylist()), np.uint32).reshape(-1, width)
+
+
+def _column(values: np.ndarray) -> pa.Array:
+    """Numbers as they lie in memory; `pa.array` would import pandas, and so would `to_numpy`."""
+    return pa.Array.from_buffers(pa.int64(), len(values), [None, pa.py_buffer(np.ascontiguousarray(values))])

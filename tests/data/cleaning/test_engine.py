@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from scaling.config.cleaning import ExactDuplicates, Lengths
 from scaling.config.cleaning_heuristics import GopherRepetition, PrivateData
 from scaling.data.cleaning import engine, shards
 from scaling.data.cleaning.account import ACCOUNT, lines, read_account, sums
-from scaling.data.cleaning.parallel import in_processes, on_ray, one_by_one
+from scaling.data.cleaning.parallel import PRELOADED, in_processes, on_ray, one_by_one
 from scaling.data.sources import DataError, Document
 from scaling.data.sources.skips import Skipped
 
@@ -208,7 +209,7 @@ RUN = """
 import sys, time
 from pathlib import Path
 from scaling.data.cleaning import engine
-from scaling.data.cleaning.parallel import in_processes
+from scaling.data.cleaning.parallel import PRELOADED, in_processes
 from test_engine import STEPS, silent
 
 if __name__ == "__main__":
@@ -261,6 +262,11 @@ def test_an_error_in_a_worker_names_the_file(tmp_path):
 def test_a_worker_that_dies_is_said_and_not_waited_for():
     with in_processes(2) as map_shards, pytest.raises(DataError, match=r"was killed, most likely for want of memory"):
         list(map_shards(os._exit, [9, 9]))
+
+
+@pytest.mark.parametrize("name", PRELOADED)
+def test_what_workers_have_imported_can_be_imported(name):
+    assert import_module(name).__name__ == name  # the server says nothing of one that cannot
 
 
 def test_no_processes_are_refused():

@@ -90,3 +90,17 @@ def test_lengths_alone_count_words(text, expected):
 def test_thresholds_that_cannot_be_are_refused(changes, message):
     with pytest.raises(ValueError, match=message):
         GopherQuality(**changes)
+
+
+@pytest.mark.parametrize("space", [" ", "\xa0", "\u3000"])
+@pytest.mark.parametrize(("digits", "expected"), [(20, ""), (21, "too many words without a letter")])
+def test_words_with_a_letter_are_counted_in_any_script_and_between_any_spaces(space, digits, expected):
+    made = ["with", "have"] + ["that"] * 28 + ["1234"] * digits + ["даже"] * (70 - digits)
+    assert reason(space.join(made)) == expected
+
+
+def test_ellipses_within_lines_do_not_count_as_their_ends():
+    lines = ["the cats ... and dogs sleep on warm red old mats with straw"] * 12
+    assert reason("\n".join(lines)) == ""
+    ending = [f"{line} ..." if number < 4 else line for number, line in enumerate(lines)]
+    assert reason("\n".join(ending), most_symbols=1.0) == "too many lines that end in an ellipsis"

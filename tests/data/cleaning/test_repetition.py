@@ -119,6 +119,17 @@ def test_the_quick_way_finds_what_the_plain_one_does(seed):
             assert bool(found) == broken, (n, share)
 
 
+@pytest.mark.parametrize("space", [" ", "\t", "\x1c", "\x85", "\xa0", "\u2003", "\u3000"])
+@pytest.mark.parametrize("letter", ["w", "é", "字", "\U0001d54f"])
+@pytest.mark.parametrize(("copies", "expected"), [(3, ""), (4, "one 2-gram too often")])
+def test_characters_and_white_space_need_not_be_of_ascii(space, letter, copies, expected):
+    # Two words of 5 characters, so many times, among 20 others: 30 of 130 characters, or 40 of 140.
+    twin = [letter * 5, letter * 4 + "x"]
+    words = [word for number in range(copies) for word in (f"{letter}{number:04d}", *twin)]
+    words += [f"{letter}{number:04d}" for number in range(100, 120 - copies)]
+    assert reason(space.join(words), **(NEVER | {"top_ngrams": (0.25, 1.0, 1.0)})) == expected
+
+
 def test_prose_passes_and_no_words_are_no_repetition():
     assert reason("") == reason("   \n") == reason("one") == ""
     assert reason(" ".join(distinct(300))) == ""
