@@ -19,7 +19,7 @@ CUT = "cut.parquet"  # index of a document and the number of a line or paragraph
 _SCHEMA = pa.schema([("index", pa.int64()), ("place", pa.int32()), ("key", pa.uint64())])
 _BLANK = re.compile(r"\n[^\S\n]*\n\s*")  # one blank line or more, with the indentation after them
 _PUNCTUATION = bytes(b for b in range(128) if unicodedata.category(chr(b)).startswith("P"))
-_DIGITS = bytes.maketrans(b"123456789", b"000000000")
+_DIGITS = bytes.maketrans(b"123456789\x1c\x1d\x1e\x1f", b"000000000    ")  # the last four part words of a str
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from scaling.config.cleaning_duplicates import DuplicateLines, DuplicateParagraphs
@@ -84,5 +84,6 @@ def test_parts_joined_are_the_text(text):
 
 
 @given(st.text())
+@example("\x1f")  # parts words of a str, not of bytes
 def test_normal_form_has_no_more_words_than_the_text(text):
     assert len(normal(text).split()) <= len(text.split())
