@@ -73,7 +73,7 @@ def launch(arguments: list[str]) -> None:
     study, outcomes = _train_rungs(study, options, again if grows else lambda: study)
     finished = sum(status == "finished" for status in outcomes.values())
     stopped = sum(status == "stopped" for status in outcomes.values())
-    said = f", {stopped} were stopped early" if stopped else ""
+    said = f", {stopped} {'was' if stopped == 1 else 'were'} stopped early" if stopped else ""
     console.print(f"{finished} of {len(outcomes)} runs finished{said}")
     if page := standing_report(study, options.workspace):
         console.print(f"nothing has changed since its report was written: {page}", soft_wrap=True, highlight=False)

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from scaling.config import DataConfig, Source
-from scaling.data import corpus, tokenizer
+from scaling.data import corpus, encode, tokenizer
 from scaling.data import prepare as preparing
 from scaling.data.prepare import pinned, prepare
 from scaling.data.sources import DataError
@@ -93,7 +93,7 @@ def test_an_interrupted_preparation_goes_on_where_it_stopped(small, tmp_path, mo
     def interrupt(*arguments, **options):
         raise KeyboardInterrupt
 
-    module = {"build_corpus": corpus, "save_tokenizer": tokenizer, "write_manifest": preparing}[stage]
+    module = {"build_corpus": corpus, "save_tokenizer": tokenizer, "write_manifest": encode}[stage]
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(module, stage, interrupt)
         prepare(small, tmp_path, silent)
@@ -125,7 +125,7 @@ def test_a_full_disk_is_said_and_leaves_nothing_half_written(small, tmp_path, mo
     def fail(*arguments, **options):
         raise full
 
-    module = {"build_corpus": corpus, "save_tokenizer": tokenizer, "write_split": preparing}[stage]
+    module = {"build_corpus": corpus, "save_tokenizer": tokenizer, "write_split": encode}[stage]
     monkeypatch.setattr(module, stage, fail)
     with pytest.raises(DataError, match="no space left on the device; free some, or prepare below another folder"):
         prepare(small, tmp_path, silent)
@@ -136,7 +136,7 @@ def test_another_error_of_the_system_is_not_mistaken_for_a_full_disk(small, tmp_
     def fail(*arguments, **options):
         raise PermissionError(errno.EACCES, "Permission denied")
 
-    monkeypatch.setattr(preparing, "write_split", fail)
+    monkeypatch.setattr(encode, "write_split", fail)
     with pytest.raises(PermissionError):
         prepare(small, tmp_path, silent)
 
