@@ -138,7 +138,7 @@ def plan_from(command: str, options: type, arguments: Sequence[str]) -> tuple[St
     """
     first = arguments[0] if arguments else "-"
     if first.startswith("-") and first not in ("-h", "--help"):
-        raise ValueError(f"which study? scaling {command} STUDY: a launched one; launched are {_launched(Workspace())}")
+        raise ValueError(f"which study? scaling {command} STUDY. {launched_there(Workspace())}")
     if first in studies.names() or first.endswith(studies.TOML):  # a study's parameters may follow
         parsed, study = studies.parse(first, options, list(arguments[1:]), prog=f"scaling {command}")
         return _launched_plan(study.name, parsed.workspace), parsed
@@ -162,14 +162,16 @@ def _launched_plan(name: str, workspace: Workspace) -> StudyPlan:
     path = plan_path(workspace, name)
     if not path.exists():
         raise ValueError(
-            f"study {name!r} has not been launched in {workspace.root.absolute()}; launched are "
-            f"{_launched(workspace)}. Start with: scaling launch {name}"
+            f"study {name!r} has not been launched in {workspace.root.absolute()}. {launched_there(workspace)}. "
+            f"Start with: scaling launch {name}"
         )
     return study_plan(path)
 
 
-def _launched(workspace: Workspace) -> str:
-    return ", ".join(path.stem for path in launched(workspace)) or "none"
+def launched_there(workspace: Workspace) -> str:
+    """For a message: what there is to choose from."""
+    names = [path.stem for path in launched(workspace)]
+    return f"Launched there: {', '.join(names)}" if names else "No study has been launched there"
 
 
 def _step_price(run: RunConfig, placement: Placement, hardware: Hardware) -> Price:

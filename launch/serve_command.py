@@ -9,6 +9,7 @@ import tyro
 from rich.console import Console
 
 from launch import studies
+from launch.planned import launched_there
 from scaling.workspace import Workspace
 
 console = Console()
@@ -54,7 +55,7 @@ def _read(arguments: list[str]) -> tuple[str, ServeOptions]:
     rest = arguments[1:] if name else arguments
     options = tyro.cli(ServeOptions, args=rest, prog="scaling serve STUDY", description=serve.__doc__)
     if not name:
-        raise ValueError(f"which study? {_launched(Workspace(root=options.root))}")
+        raise ValueError(f"which study? {launched_there(Workspace(root=options.root))}")
     return name, options
 
 
@@ -63,13 +64,8 @@ def _check(name: str, workspace: Workspace) -> None:
     if name not in _names(workspace):
         known = f"; `scaling launch {name}` begins it" if name in studies.names() else ""
         raise ValueError(f"study {name!r} has not been launched in {workspace.root.absolute()}{known}. "
-                         f"{_launched(workspace)}")  # fmt: skip
+                         f"{launched_there(workspace)}")  # fmt: skip
 
 
 def _names(workspace: Workspace) -> list[str]:
     return sorted(path.stem for path in workspace.studies.glob("*.json"))
-
-
-def _launched(workspace: Workspace) -> str:
-    names = _names(workspace)
-    return f"Launched there: {', '.join(names)}" if names else "No study has been launched there"

@@ -89,8 +89,11 @@ class Node:
 
 
 def load(path: Path) -> Node:
-    """A file's values. Raises FileError for one that is no TOML, OSError for one that cannot be read."""
-    text = path.read_text(encoding="utf-8")
+    """A file's values. Raises FileError for one that is missing or no TOML, OSError for one that cannot be read."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise FileError(f"{path}: no such file; a study in a file is named by its path") from None
     try:
         values = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:

@@ -234,7 +234,7 @@ def test_ctrl_c_leaves_the_watch_in_peace(study, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
-        (["other"], "study 'other' has not been launched in .*; launched are tiny. Start with: scaling launch other"),
+        (["other"], "study 'other' has not been launched in .*. Launched there: tiny. Start with: .* launch other"),
         (["no.json"], "no.json: there is no such plan"),
         ([str(SWEEP)], "study 'lr_and_width' has not been launched"),
         ([], "which study"),

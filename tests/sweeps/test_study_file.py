@@ -291,8 +291,8 @@ def test_what_is_wrong_in_a_step_is_told_with_its_line(study, step, said):
         study(f"{BASE}[[sweep]]\n{step}\n")
 
 
-def test_a_file_that_is_not_there_is_an_error_of_the_system(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"none\.toml"):
+def test_a_file_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(FileError, match=r"none\.toml: no such file"):
         read(tmp_path / "none.toml")
 
 
