@@ -14,7 +14,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Collection
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import jax
@@ -55,6 +55,21 @@ from scaling.training.step import TrainState, compiled_init, compiled_step, hype
 from scaling.training.trace import traced
 
 
+@dataclass(frozen=True, kw_only=True)
+class Attempt:
+    """What an attempt at a run works with, from its first step to its record."""
+
+    run: RunConfig
+    store: Store
+    placement: Placement
+    site: Site
+    keep: Collection[int]  # steps at which branches start
+    checkpoints: Checkpoints
+    claim: Claim
+    stop: threading.Event
+    opened: float  # when it began, by `time.perf_counter`
+
+
 def train(
     run: RunConfig,
     runs: Path,
@@ -86,7 +101,18 @@ def train(
             return _counted(run, store, claim, placement)
         keep = {tokens // run.batch_tokens for tokens in keep_tokens}
         with Checkpoints(directory.checkpoints, keep) as checkpoints:
-            return _attempt(run, runs, store, placement, site, keep, checkpoints, report, claim, stop)
+            attempt = Attempt(
+                run=run,
+                store=store,
+                placement=placement,
+                site=site,
+                keep=keep,
+                checkpoints=checkpoints,
+                claim=claim,
+                stop=stop,
+                opened=time.perf_counter(),
+            )
+            return _trained(attempt, report)
 
 
 def _site(run: RunConfig, placement: Placement) -> Site:
@@ -97,28 +123,17 @@ def _site(run: RunConfig, placement: Placement) -> Site:
     return HERE
 
 
-def _attempt(
-    run: RunConfig,
-    runs: Path,
-    store: Store,
-    placement: Placement,
-    site: Site,
-    keep: Collection[int],
-    checkpoints: Checkpoints,
-    report: Callable[[Live], None],
-    claim: Claim,
-    stop: threading.Event,
-) -> RunRecord | None:
-    opened, directory = time.perf_counter(), claim.directory
-    state, progress = _start(run, runs, checkpoints, site)
-    feed = Feed(run, store, site)
+def _trained(attempt: Attempt, report: Callable[[Live], None]) -> RunRecord | None:
+    run, directory, site = attempt.run, attempt.claim.directory, attempt.site
+    state, progress = _start(attempt)
+    feed = Feed(run, attempt.store, site)
     step_of = warmed_step(run, feed, site)
-    logbook = Logbook(run, directory, placement, progress, report, opened, writes=is_first())
-    profile_steps = placement.profile_steps if is_first() else 0
+    logbook = Logbook(run, directory, attempt.placement, progress, report, attempt.opened, writes=is_first())
+    profile_steps = attempt.placement.profile_steps if is_first() else 0
     status, message = "finished", ""
     try:
         with traced(step_of, directory.profile, profile_steps) as step_of:
-            state = _follow(run, feed, placement, site, keep, checkpoints, logbook, state, step_of, claim, stop)
+            state = _follow(attempt, feed, logbook, state, step_of)
     except Diverged as error:  # at the same step in every process: all read the same sums
         status, message = "diverged", str(error)
     except BaseException:
@@ -127,29 +142,21 @@ def _attempt(
     if logbook.progress.step < run.steps and status == "finished":
         logbook.close({"status": "interrupted"})
         return None
-    heldout = evaluate(run, store, feed, state.params, site) if status == "finished" else None
+    heldout = evaluate(run, attempt.store, feed, state.params, site) if status == "finished" else None
     if heldout is not None and not math.isfinite(heldout.loss):  # its last steps were skipped, too few to tell
         status, message, heldout = "diverged", f"held-out loss {heldout.loss} after the last step", None
     logbook.close({"status": status, "heldout_loss": heldout.loss if heldout else None})
-    checkpoints.wait()
-    record = None
-    if is_first():
-        record = _recorded(run, feed, claim, placement, logbook, status, message, heldout)
+    attempt.checkpoints.wait()
+    record = _recorded(attempt, feed, logbook, status, message, heldout) if is_first() else None
     firsts(0)  # it is there
     return record or read_record(directory.record)
 
 
 def _recorded(
-    run: RunConfig,
-    feed: Feed,
-    claim: Claim,
-    placement: Placement,
-    logbook: Logbook,
-    status: str,
-    message: str,
-    heldout: Heldout | None,
+    attempt: Attempt, feed: Feed, logbook: Logbook, status: str, message: str, heldout: Heldout | None
 ) -> RunRecord:
     """Write the record of a run that has ended, and its curve in its last form."""
+    run, claim = attempt.run, attempt.claim
     progress, directory = logbook.progress, claim.directory
     claim.check()
     compact(directory.live_curve, directory.curve)
@@ -157,7 +164,7 @@ def _recorded(
     device = jax.devices()[0]
     record = record_of(
         run,
-        placement,
+        attempt.placement,
         status=status,
         message=message,
         heldout=heldout,
@@ -192,15 +199,16 @@ def _devices() -> int:
     return cores * jax.process_count()
 
 
-def _start(run: RunConfig, runs: Path, checkpoints: Checkpoints, site: Site) -> tuple[TrainState, Progress]:
+def _start(attempt: Attempt) -> tuple[TrainState, Progress]:
     """The state to go on from: this run's last checkpoint, else its trunk's, else a fresh one."""
+    run, site, mine = attempt.run, attempt.site, attempt.claim.directory
     like = checkpoint_shapes(run, site)
-    rows = read_live(RunDirectory(runs / run_id(run)).live_curve)
-    if own := checkpoints.latest(like, at_most=rows[-1]["step"] if rows else 0):
+    rows = read_live(mine.live_curve)
+    if own := attempt.checkpoints.latest(like, at_most=rows[-1]["step"] if rows else 0):
         state, progress = own
         return from_checkpoint(run, state, site), replace(progress, attempts=progress.attempts + 1)
     if run.trunk is not None:
-        directory = RunDirectory(runs / run.trunk.run_id)
+        directory = RunDirectory(mine.path.parent / run.trunk.run_id)
         if directory.checkpoints.is_dir():
             _check_same_path(read_config(directory), run)
         found = restore(directory.checkpoints, like, at_most=run.trunk.tokens // run.batch_tokens)
@@ -219,20 +227,9 @@ def _start(run: RunConfig, runs: Path, checkpoints: Checkpoints, site: Site) -> 
     return fresh_state(run, site), Progress(step=0)
 
 
-def _follow(
-    run: RunConfig,
-    feed: Feed,
-    placement: Placement,
-    site: Site,
-    keep: Collection[int],
-    checkpoints: Checkpoints,
-    logbook: Logbook,
-    state: TrainState,
-    step_of: Callable,
-    claim: Claim,
-    stop: threading.Event,
-) -> TrainState:
+def _follow(attempt: Attempt, feed: Feed, logbook: Logbook, state: TrainState, step_of: Callable) -> TrainState:
     """Train to the last step, or to the first after it is asked to stop; the state reached is checkpointed."""
+    run = attempt.run
     saved = time.perf_counter()
     pending = None
     logbook.start_clock()
@@ -244,31 +241,31 @@ def _follow(
         if pending is not None:
             logbook.settle(*pending)
         pending = (step, metrics, data_seconds)
-        due, asked = _asked(step, placement, saved, claim, stop)
-        if due or asked or step + 1 in keep or step + 1 == run.steps:
+        due, asked = _asked(attempt, step, saved)
+        if due or asked or step + 1 in attempt.keep or step + 1 == run.steps:
             logbook.settle(*pending)
             pending = None
             logbook.sync()
-            claim.check()
-            checkpoints.save(for_checkpoint(run, state, site), logbook.progress)
+            attempt.claim.check()
+            attempt.checkpoints.save(for_checkpoint(run, state, attempt.site), logbook.progress)
             saved = time.perf_counter()
             if asked:
                 break
     return state
 
 
-def _asked(step: int, placement: Placement, saved: float, claim: Claim, stop: threading.Event) -> tuple[bool, bool]:
-    """Whether the clock asks for a checkpoint after this step, and whether anybody asks to stop.
+def _asked(attempt: Attempt, step: int, saved: float) -> tuple[bool, bool]:
+    """Whether the clock, since `saved`, asks for a checkpoint after this step, and whether anybody asks to stop.
 
     Several processes must do the same at the same step, so they tell each
     other: the clock of the first counts, and a signal to any. Telling waits for
     the device, therefore it is done every `log_steps` steps only.
     """
-    due = time.perf_counter() - saved > placement.checkpoint_seconds
-    asked = stop.is_set() or claim.cancelled
+    due = time.perf_counter() - saved > attempt.placement.checkpoint_seconds
+    asked = attempt.stop.is_set() or attempt.claim.cancelled
     if not several():
         return due, asked
-    if (step + 1) % placement.log_steps:
+    if (step + 1) % attempt.placement.log_steps:
         return False, False
     told = everyones(due, asked)
     return bool(told[0, 0]), bool(told[:, 1].any())
