@@ -1,11 +1,10 @@
 """T5's table 2 in miniature: which architecture learns most from the same compute, and by which objective?"""
 
 from dataclasses import replace
+from functools import partial
 
 from scaling.config import (
     DataConfig,
-    ObjectiveConfig,
-    OptimConfig,
     Precision,
     Prefix,
     RunConfig,
@@ -15,8 +14,8 @@ from scaling.config import (
 )
 from scaling.counts import flops_per_token
 from scaling.plan import Cell, Study
-from scaling.sizes import peak_lr
-from scaling.sweeps import branches, chain, round_tokens
+from scaling.sizes import sized_run
+from scaling.sweeps import arm, branches, chain, round_tokens
 
 
 def study(
@@ -49,32 +48,15 @@ def study(
         raise ValueError(f"layers={layers}: one architecture has half of them; give an even number")
     objectives = {"denoising": SpanCorruption(text=context), "language modelling": Prefix(text=context)}
     shape = TransformerConfig(vocab=data.vocab, dim=dim, layers=layers, heads=heads, context=2 * context)
-    models = _architectures(shape)
-    specials = max(lengths(model, goal).specials for model in models.values() for goal in objectives.values())
+    models = _architectures(shape).values()
+    specials = max(lengths(model, goal).specials for model in models for goal in objectives.values())
     data = replace(data, specials=max(data.specials, specials))
 
-    def cells_of(model: TransformerConfig, objective: ObjectiveConfig, lr: float, seed: int) -> tuple[Cell, ...]:
-        model = replace(model, vocab=data.total_vocab)
-        run = RunConfig(
-            model=model,
-            data=data,
-            tokens=batch * context,
-            batch=batch,
-            objective=objective,
-            optim=OptimConfig(lr=peak_lr(lr, dim)),
-            precision=precision,
-            seed=seed,
-        )
-        of_tokens = {
-            round_tokens(budget / flops_per_token(model, objective).exact, run.batch_tokens): budget
-            for budget in budgets
-        }
-        return tuple(replace(cell, budget=of_tokens.get(cell.run.tokens)) for cell in branches(run, list(of_tokens)))
-
+    run_of = partial(sized_run, data=data, batch=batch, precision=precision)
     arms = [
-        [replace(cell, arm=name) for cell in cells_of(model, objective, lr, seed)]
+        arm(_spending(budgets, run_of(model, objective=objective, lr=lr, seed=seed)), name)
         for objective in objectives.values()
-        for name, model in models.items()
+        for name, model in _architectures(replace(shape, vocab=data.total_vocab)).items()
         for lr in lrs
         for seed in range(seeds if name == "decoder" else 1)
     ]
@@ -94,6 +76,13 @@ def study(
         forecast_flops=10 * max(budgets, default=0.0),
         cells=chain(*arms),
     )
+
+
+def _spending(budgets: tuple[float, ...], run: RunConfig) -> tuple[Cell, ...]:
+    """Branches of one trunk, each as long as its budget allows."""
+    cost = flops_per_token(run.model, run.objective).exact
+    of_tokens = {round_tokens(budget / cost, run.batch_tokens): budget for budget in budgets}
+    return tuple(replace(cell, budget=of_tokens.get(cell.run.tokens)) for cell in branches(run, list(of_tokens)))
 
 
 def _architectures(decoder: TransformerConfig) -> dict[str, TransformerConfig]:

@@ -1,8 +1,10 @@
 """Chinchilla's question: does the compute-optimal model grow as fast as its data?"""
 
-from scaling.config import DataConfig, OptimConfig, Precision, RunConfig, TransformerConfig
+from functools import partial
+
+from scaling.config import DataConfig, Precision
 from scaling.plan import Study
-from scaling.sizes import Ladder, models, peak_lr
+from scaling.sizes import Ladder, models, sized_run
 from scaling.sweeps import chain, isoflop, repeated
 
 
@@ -30,12 +32,8 @@ def study(
     lr: peak learning rate at width 32; other widths get lr * 32 / width
     seeds: on two cells of the smallest budget's middle size, to measure the noise
     """
-
-    def run_of(model: TransformerConfig) -> RunConfig:
-        optim = OptimConfig(lr=peak_lr(lr, model.dim))
-        return RunConfig(model=model, data=data, tokens=batch * context, batch=batch, optim=optim, precision=precision)
-
-    ladder = models(sizes, data.vocab, context)
+    run_of = partial(sized_run, data=data, batch=batch, lr=lr, precision=precision)
+    ladder = models(sizes, data.total_vocab, context)
     cells = isoflop(run_of, ladder, budgets, sizes_per_budget=sizes_per_budget)
     return Study(
         name="chinchilla",

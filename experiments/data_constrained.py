@@ -1,12 +1,12 @@
 """What are repeated tokens worth?"""
 
 from dataclasses import replace
+from functools import partial
 
-from scaling.config import DataConfig, OptimConfig, Precision, RunConfig, TransformerConfig
-from scaling.counts import train_flops
+from scaling.config import DataConfig, Precision
 from scaling.plan import Study
-from scaling.sizes import Ladder, models, peak_lr
-from scaling.sweeps import Sweep, arm, branches, chain, round_tokens
+from scaling.sizes import Ladder, models, sized_run
+from scaling.sweeps import Sweep, arm, branches, chain, costliest, round_tokens
 
 
 def study(
@@ -39,35 +39,24 @@ def study(
     lr: peak learning rate at width 32; other widths get lr * 32 / width
     seeds: of the smallest size on the fewest tokens, to measure the noise
     """
-    ladder = models(sizes, data.total_vocab, context)[first_size:][:size_count]
-    if len(ladder) < size_count or not ladder:
-        raise ValueError(f"first_size={first_size}, size_count={size_count}: the {sizes} ladder ends before that")
+    ladder = models(sizes, data.total_vocab, context, first_size=first_size, size_count=size_count)
+    run_of = partial(sized_run, batch=batch, lr=lr, precision=precision)
     step = batch * context
-
-    def run_of(model: TransformerConfig, read: DataConfig, seed: int) -> RunConfig:
-        optim = OptimConfig(lr=peak_lr(lr, model.dim))
-        return RunConfig(model=model, data=read, tokens=step, batch=batch, optim=optim, precision=precision, seed=seed)
-
-    def horizons(tokens: float) -> list[int]:
-        found = {round_tokens(passes * tokens, step) for passes in epochs}
-        return sorted(length for length in found if length <= longest)
-
-    def limited(tokens: int) -> Sweep:
-        read = replace(data, most_tokens=tokens, max_epochs=max(data.max_epochs, 2 * max(epochs)))
-        runs = [
-            branches(run_of(model, read, seed), horizons(tokens))
-            for place, model in enumerate(ladder)
-            for seed in range(seeds if place == 0 and tokens == least else 1)
-        ]
-        return arm(chain(*runs), f"{tokens:,} different tokens")
 
     # Whole steps, so that a horizon is a whole number of passes.
     limits = [round_tokens(tokens, step) for tokens in unique]
-    least = min(limits, default=0)
-    lengths = sorted({length for tokens in limits for length in horizons(tokens)})
-    fresh = arm(chain(*(branches(run_of(model, data, 0), lengths) for model in ladder)), "new tokens")
+    horizons = {tokens: _horizons(tokens, epochs, longest, step) for tokens in limits}
+
+    def limited(tokens: int) -> Sweep:
+        read = replace(data, most_tokens=tokens, max_epochs=max(data.max_epochs, 2 * max(epochs)))
+        first, *others = (run_of(model, data=read) for model in ladder)
+        again = range(1, seeds if tokens == min(limits) else 1)
+        runs = [first, *(replace(first, seed=seed) for seed in again), *others]
+        return arm(chain(*(branches(run, horizons[tokens]) for run in runs)), f"{tokens:,} different tokens")
+
+    lengths = sorted(set().union(*horizons.values()))
+    fresh = arm(chain(*(branches(run_of(model, data=data), lengths) for model in ladder)), "new tokens")
     planned = chain(fresh, *(limited(tokens) for tokens in limits))
-    largest = max((train_flops(cell.run.model, cell.run.tokens).exact for cell in planned), default=0.0)
     return Study(
         name="data_constrained",
         question="What are tokens worth that are read again, and how often does reading them pay?",
@@ -77,6 +66,12 @@ def study(
         "which repeating stops to pay; scaling laws in `tokens` and `tokens_unique` can be fitted to it.",
         cannot_show="The R_D of large models: how fast a model learns its text by heart depends on its size and on the "
         "text, and these models are a hundred thousand times smaller.",
-        forecast_flops=10 * largest,
+        forecast_flops=10 * costliest(planned),
         cells=planned,
     )
+
+
+def _horizons(tokens: int, epochs: tuple[float, ...], longest: float, step: int) -> list[int]:
+    """So many passes over the tokens, without those that are too long."""
+    found = {round_tokens(passes * tokens, step) for passes in epochs}
+    return sorted(length for length in found if length <= longest)

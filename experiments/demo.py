@@ -1,8 +1,10 @@
 """How should a small budget be split between parameters and tokens? Minutes on a laptop."""
 
-from scaling.config import DataConfig, OptimConfig, RunConfig, TransformerConfig
+from functools import partial
+
+from scaling.config import DataConfig
 from scaling.plan import Study
-from scaling.sizes import models, peak_lr
+from scaling.sizes import models, sized_run
 from scaling.sweeps import chain, isoflop, repeated
 
 BATCH = 4  # sequences; small, so that the smallest budget still buys a hundred steps
@@ -26,12 +28,8 @@ def study(
     lr: peak learning rate at width 32; other widths get lr * 32 / width
     seed: of initialisation and data order; the repeated cells use the next one
     """
-
-    def run_of(model: TransformerConfig) -> RunConfig:
-        optim = OptimConfig(lr=peak_lr(lr, model.dim))
-        return RunConfig(model=model, data=data, tokens=BATCH * CONTEXT, batch=BATCH, optim=optim, seed=seed)
-
-    ladder = models("tiny", data.vocab, CONTEXT)
+    run_of = partial(sized_run, data=data, batch=BATCH, lr=lr, seed=seed)
+    ladder = models("tiny", data.total_vocab, CONTEXT)
     cells = isoflop(run_of, ladder, budgets, sizes_per_budget=sizes_per_budget)
     return Study(
         name="demo",

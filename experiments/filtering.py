@@ -2,15 +2,18 @@
 
 import sysconfig
 from dataclasses import replace
+from functools import partial
 
-from scaling.config import DataConfig, OptimConfig, Precision, RunConfig, Source, TransformerConfig
+from scaling.config import DataConfig, Precision, Source
 from scaling.config.cleaning_quality import QualityClassifier
 from scaling.plan import Study
-from scaling.sizes import Ladder, models, peak_lr
+from scaling.sizes import Ladder, models, sized_run
 from scaling.sweeps import Sweep, arm, chain, isoflop, repeated, round_tokens
 
 STDLIB = sysconfig.get_paths()["stdlib"]
 LIBRARIES = ("concurrent", "email", "http", "importlib", "json", "logging", "multiprocessing", "urllib", "xml")
+# Raw bytes, which are the same for all cuts.
+DATA = DataConfig(tokenizer="bytes", vocab=257, validation_fraction=0.2, heldout_sequences=1024, max_epochs=512.0)
 
 
 def study(
@@ -23,13 +26,7 @@ def study(
     tokens_per_param: float = 20.0,
     positive: tuple[str, ...] = tuple(f"{STDLIB}/{name}" for name in LIBRARIES),
     judged: str = f"{STDLIB}/asyncio",
-    data: DataConfig = DataConfig(
-        tokenizer="bytes",
-        vocab=257,
-        validation_fraction=0.2,
-        heldout_sequences=1024,
-        max_epochs=512.0,
-    ),
+    data: DataConfig = DATA,
     context: int = 64,
     batch: int = 4,
     precision: Precision = "float32",
@@ -46,24 +43,20 @@ def study(
     tokens_per_param: about which the sizes are centred
     positive: files or folders of good text, from which the classifier learns
     judged: folder of text like the positive, but none of it; all cuts are judged on its validation split
-    data: the pool and the tokenizer; raw bytes are the same for all cuts
+    data: the pool and the tokenizer
     context: tokens a sequence
     batch: sequences a step
     precision: of the compute
     lr: peak learning rate of width 32; other widths get lr * 32 / width
     seeds: of the smallest budget without a filter, to measure the noise
     """
-    ladder, step = models(sizes, data.total_vocab, context), batch * context
+    ladder = models(sizes, data.total_vocab, context)
     data = replace(data, heldout=Source(kind="folder", path=judged))
 
     def cells_of(keep: float) -> Sweep:
         best = () if keep == 1 else (QualityClassifier(positive=positive, keep=keep),)
-        cut = replace(data, cleaning=(*data.cleaning, *best), most_tokens=round_tokens(keep * pool, step))
-
-        def run_of(model: TransformerConfig) -> RunConfig:
-            optim = OptimConfig(lr=peak_lr(lr, model.dim))
-            return RunConfig(model=model, data=cut, tokens=step, batch=batch, optim=optim, precision=precision)
-
+        cut = replace(data, cleaning=(*data.cleaning, *best), most_tokens=round_tokens(keep * pool, batch * context))
+        run_of = partial(sized_run, data=cut, batch=batch, lr=lr, precision=precision)
         cells = isoflop(run_of, ladder, budgets, sizes_per_budget=sizes_per_budget, tokens_per_param=tokens_per_param)
         again = repeated(cells, range(1, seeds)) if keep == max(keeps) else chain()
         return arm(chain(cells, again), f"keep {keep:g}")

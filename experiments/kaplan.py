@@ -1,12 +1,12 @@
 """Kaplan's question: how does loss fall with size and data, and what did the counting do to the answer?"""
 
 from collections.abc import Iterator
+from functools import partial
 
-from scaling.config import DataConfig, OptimConfig, Precision, RunConfig, TransformerConfig
-from scaling.counts import train_flops
+from scaling.config import DataConfig, Precision
 from scaling.plan import Cell, Study
-from scaling.sizes import Ladder, models, peak_lr
-from scaling.sweeps import branches, chain, round_tokens
+from scaling.sizes import Ladder, models, sized_run
+from scaling.sweeps import branches, chain, costliest, round_tokens
 
 
 def study(
@@ -33,26 +33,13 @@ def study(
     lr: peak learning rate at width 32; other widths get lr * 32 / width
     seeds: on the two smallest sizes, to measure the noise
     """
-    ladder = models(sizes, data.vocab, context)
-    if not 1 <= size_count <= len(ladder):
-        raise ValueError(f"size_count={size_count}: the {sizes} ladder has {len(ladder)} sizes")
+    run_of = partial(sized_run, data=data, batch=batch, lr=lr, precision=precision)
+    horizons = [round_tokens(count, batch * context) for count in tokens]
 
     def cells() -> Iterator[Cell]:
-        for index, model in enumerate(ladder[:size_count]):
+        for index, model in enumerate(models(sizes, data.total_vocab, context, size_count=size_count)):
             for seed in range(seeds if index < 2 else 1):
-                yield from branches(_run(model, seed), [round_tokens(count, batch * context) for count in tokens])
-
-    def _run(model: TransformerConfig, seed: int) -> RunConfig:
-        optim = OptimConfig(lr=peak_lr(lr, model.dim))
-        return RunConfig(
-            model=model,
-            data=data,
-            tokens=batch * context,
-            batch=batch,
-            optim=optim,
-            precision=precision,
-            seed=seed,
-        )
+                yield from branches(run_of(model, seed=seed), horizons)
 
     planned = chain(cells())
     return Study(
@@ -64,10 +51,6 @@ def study(
         shows="One set of runs read with several counts of N and C: how far the counting alone moves the exponent.",
         cannot_show="Kaplan's exponents themselves: they belong to WebText2, a vocabulary of 50,257 and models up to "
         "1.5 billion parameters.",
-        forecast_flops=10 * max(_flops(planned), default=0.0),
+        forecast_flops=10 * costliest(planned),
         cells=planned,
     )
-
-
-def _flops(cells: tuple[Cell, ...]) -> Iterator[float]:
-    return (train_flops(cell.run.model, cell.run.tokens).exact for cell in cells)

@@ -1,19 +1,13 @@
 """Kaplan's figure 7: does an LSTM use a long context as a transformer does?"""
 
-from scaling.config import (
-    DataConfig,
-    ModelConfig,
-    NgramConfig,
-    OptimConfig,
-    Precision,
-    RecurrentConfig,
-    RunConfig,
-    ScheduleConfig,
-)
-from scaling.counts import params, train_flops
+from dataclasses import replace
+from functools import partial
+
+from scaling.config import DataConfig, ModelConfig, NgramConfig, OptimConfig, Precision, RecurrentConfig
+from scaling.counts import params
 from scaling.plan import Cell, Study
-from scaling.sizes import Ladder, models, peak_lr
-from scaling.sweeps import WARMUP_FRACTION, chain, round_tokens
+from scaling.sizes import Ladder, models, sized_run
+from scaling.sweeps import chain, costliest
 
 
 def study(
@@ -51,35 +45,18 @@ def study(
     The two rates were the best of those tried a factor 2 apart at 40 thousand
     parameters: 6e-3 and 1.2e-2 for the transformer, 3.2e-2 to 1.28e-1 for the LSTM.
     """
-    ladder = models(sizes, data.total_vocab, context)[first_size:][:size_count]
-    if len(ladder) < size_count or not ladder:
-        raise ValueError(f"first_size={first_size}, size_count={size_count}: the {sizes} ladder ends before that")
-    horizon = round_tokens(tokens, batch * context)
-    warmup = round_tokens(WARMUP_FRACTION * horizon, batch * context)
-
-    def cell(arm: str, model: ModelConfig, rate: float, seed: int = 0) -> Cell:
-        run = RunConfig(
-            model=model,
-            data=data,
-            tokens=horizon,
-            batch=batch,
-            optim=OptimConfig(lr=rate),
-            schedule=ScheduleConfig(warmup_tokens=warmup),
-            precision=precision,
-            seed=seed,
-        )
-        return Cell(run=run, arm=arm)
-
+    ladder = models(sizes, data.total_vocab, context, first_size=first_size, size_count=size_count)
+    run_of = partial(sized_run, data=data, batch=batch, tokens=tokens, precision=precision)
     cells = []
     for index, model in enumerate(ladder):
         twin = _lstm_like(model, lstm_layers)
         for seed in range(seeds if index == 0 else 1):
-            cells.append(cell("transformer", model, peak_lr(lr, model.dim), seed))
-            cells.append(cell("LSTM", twin, peak_lr(lstm_lr, twin.dim), seed))
+            cells.append(Cell(run=run_of(model, lr=lr, seed=seed), arm="transformer"))
+            cells.append(Cell(run=run_of(twin, lr=lstm_lr, seed=seed), arm="LSTM"))
     if order:
         counts = NgramConfig(vocab=data.total_vocab, order=order, context=context)
-        cells.append(cell(f"{order}-gram", counts, OptimConfig().lr))
-    largest = max(train_flops(cell.run.model, cell.run.tokens).exact for cell in cells)
+        run = replace(cells[0].run, model=counts, optim=OptimConfig())  # on the same tokens; it has no learning rate
+        cells.append(Cell(run=run, arm=f"{order}-gram"))
     return Study(
         name="lstm",
         question="Does an LSTM use a long context as a transformer of its size does?",
@@ -89,7 +66,7 @@ def study(
         shows="Loss against size, and by a token's place in its sequence, on the same tokens with the same optimizer.",
         cannot_show="How far either falls when it is trained to the end: the paper trains to convergence on many more "
         "tokens than a model of this size has here, and the use of a long context is what a model learns last.",
-        forecast_flops=10 * largest,
+        forecast_flops=10 * costliest(cells),
         cells=chain(cells),
     )
 

@@ -1,20 +1,11 @@
 """Do masked language models want more parameters, and fewer tokens, than causal ones as compute grows?"""
 
 from dataclasses import replace
+from functools import partial
 
-from scaling.config import (
-    DataConfig,
-    Masked,
-    NextToken,
-    ObjectiveConfig,
-    OptimConfig,
-    Precision,
-    RunConfig,
-    TransformerConfig,
-    lengths,
-)
+from scaling.config import DataConfig, Masked, NextToken, ObjectiveConfig, Precision, TransformerConfig, lengths
 from scaling.plan import Study
-from scaling.sizes import Ladder, models, peak_lr
+from scaling.sizes import Ladder, models, sized_run
 from scaling.sweeps import Sweep, arm, chain, isoflop, repeated
 
 
@@ -52,27 +43,14 @@ def study(
     """
     causal, masked = NextToken(text=context), Masked(text=context, rate=rate)
     longest = context + 2  # an encoder reads its text between two special tokens
-    example = TransformerConfig(vocab=data.vocab, dim=8, layers=1, heads=1, context=longest, architecture="encoder")
-    data = replace(data, specials=max(data.specials, lengths(example, masked).specials))
+    data = replace(data, specials=max(data.specials, _specials(masked, longest)))
     decoders = models(sizes, data.total_vocab, longest)
     encoders = [replace(model, architecture="encoder") for model in decoders]
 
-    def cells_of(
-        name: str, ladder: list[TransformerConfig], objective: ObjectiveConfig, rate: float, ratio: float
-    ) -> Sweep:
-        def run_of(model: TransformerConfig) -> RunConfig:
-            return RunConfig(
-                model=model,
-                data=data,
-                tokens=batch * context,
-                batch=batch,
-                objective=objective,
-                optim=OptimConfig(lr=peak_lr(rate, model.dim)),
-                precision=precision,
-            )
-
+    def cells_of(ladder: list[TransformerConfig], objective: ObjectiveConfig, rate: float, ratio: float) -> Sweep:
+        run_of = partial(sized_run, data=data, batch=batch, lr=rate, objective=objective, precision=precision)
         cells = isoflop(run_of, ladder, budgets, sizes_per_budget=sizes_per_budget, tokens_per_param=ratio)
-        return arm(chain(cells, repeated(cells, range(1, seeds))), name)
+        return chain(cells, repeated(cells, range(1, seeds)))
 
     return Study(
         name="mlm",
@@ -86,7 +64,13 @@ def study(
         "models learn little more than how frequent each token is.",
         forecast_flops=10 * max(budgets, default=0.0),
         cells=chain(
-            cells_of("decoder, next token", decoders, causal, lr, tokens_per_param),
-            cells_of("encoder, masked", encoders, masked, masked_lr, masked_tokens_per_param),
+            arm(cells_of(decoders, causal, lr, tokens_per_param), "decoder, next token"),
+            arm(cells_of(encoders, masked, masked_lr, masked_tokens_per_param), "encoder, masked"),
         ),
     )
+
+
+def _specials(objective: Masked, context: int) -> int:
+    """Special tokens that an encoder needs, whatever its size."""
+    encoder = TransformerConfig(vocab=257, dim=8, layers=1, heads=1, context=context, architecture="encoder")
+    return lengths(encoder, objective).specials

@@ -1,12 +1,13 @@
 """What are experts worth: mixtures against dense decoders of equal active parameters and compute."""
 
 from dataclasses import replace
+from functools import partial
 
-from scaling.config import DataConfig, Experts, OptimConfig, Precision, RunConfig, ScheduleConfig, TransformerConfig
+from scaling.config import DataConfig, Experts, Precision, TransformerConfig
 from scaling.counts import flops_per_token, params
 from scaling.plan import Cell, Study
-from scaling.sizes import Ladder, models, peak_lr
-from scaling.sweeps import WARMUP_FRACTION, chain, round_tokens
+from scaling.sizes import Ladder, models, sized_run
+from scaling.sweeps import chain
 
 
 def study(
@@ -39,35 +40,19 @@ def study(
     lr: peak learning rate at width 32; other widths get lr * 32 / width
     seeds: of the two smallest sizes of each arm, to measure the noise
     """
-    ladder = models(sizes, data.total_vocab, context)[first_size:][:size_count]
-    if len(ladder) < size_count or not ladder:
-        raise ValueError(f"first_size={first_size}, size_count={size_count}: the {sizes} ladder ends before that")
-
-    def cell(arm: str, dense: TransformerConfig, model: TransformerConfig, seed: int) -> Cell:
-        step = batch * context
-        budget = tokens_per_param * params(dense).total * flops_per_token(dense).exact
-        tokens = round_tokens(budget / flops_per_token(model).exact, step)
-        run = RunConfig(
-            model=model,
-            data=data,
-            tokens=tokens,
-            batch=batch,
-            optim=OptimConfig(lr=peak_lr(lr, model.dim)),
-            schedule=ScheduleConfig(warmup_tokens=round_tokens(WARMUP_FRACTION * tokens, step)),
-            precision=precision,
-            seed=seed,
-        )
-        return Cell(run=run, arm=arm)
-
+    ladder = models(sizes, data.total_vocab, context, first_size=first_size, size_count=size_count)
+    run_of = partial(sized_run, data=data, batch=batch, lr=lr, precision=precision)
+    budgets = [tokens_per_param * params(dense).total * flops_per_token(dense).exact for dense in ladder]
     cells = []
-    for index, dense in enumerate(ladder):
+    for index, (dense, budget) in enumerate(zip(ladder, budgets, strict=True)):
         arms = {"dense": dense} | {
             f"{expansion * granularity} experts, top {granularity}": _mixture(dense, expansion, granularity)
             for expansion in expansions
         }
         for name, model in arms.items():
-            cells += [cell(name, dense, model, seed) for seed in range(seeds if index < 2 else 1)]
-    largest = tokens_per_param * params(ladder[-1]).total * flops_per_token(ladder[-1]).exact
+            tokens = budget / flops_per_token(model).exact
+            for seed in range(seeds if index < 2 else 1):
+                cells.append(Cell(run=run_of(model, tokens=tokens, seed=seed), arm=name))
     return Study(
         name="moe",
         question="What are experts worth: how much compute does a dense decoder need for the loss of a mixture?",
@@ -78,7 +63,7 @@ def study(
         "parameters, with the router's losses left out of what is compared.",
         cannot_show="Memory and time: a mixture holds all its experts, and on small widths sorting tokens to experts "
         "costs more than their products. With so small an MLP beside embedding and head an expert adds little.",
-        forecast_flops=10 * largest,
+        forecast_flops=10 * budgets[-1],
         cells=chain(cells),
     )
 

@@ -1,6 +1,7 @@
 """Does the best learning rate of a narrow model hold for a wide one: standard parametrisation against muP."""
 
 from dataclasses import replace
+from functools import partial
 
 from scaling.config import (
     DataConfig,
@@ -12,10 +13,9 @@ from scaling.config import (
     TransformerConfig,
 )
 from scaling.coordinates import wider
-from scaling.counts import train_flops
 from scaling.plan import Cell, Study
 from scaling.sizes import HEAD_DIM
-from scaling.sweeps import chain, round_tokens
+from scaling.sweeps import chain, costliest, round_tokens
 
 LEAST_RANGE = 8  # widest over narrowest: over less, an optimum that moves can hide between two rates
 
@@ -48,28 +48,18 @@ def study(
     precision: of the compute
     seeds: of every run
     """
-    if len(widths) < 2 or widths[-1] < LEAST_RANGE * widths[0] or any(width % HEAD_DIM for width in widths):
-        raise ValueError(
-            f"widths={widths}: give multiples of {HEAD_DIM}, narrowest first, that span a factor of {LEAST_RANGE}"
-        )
+    _check(widths)
     heads = widths[0] // HEAD_DIM
     base = TransformerConfig(vocab=data.total_vocab, dim=widths[0], layers=layers, heads=heads, context=context)
     arms = {"standard": Parametrisation(), "muP": Parametrisation(width="mup", base_dim=base_dim)}
     length = round_tokens(tokens, batch * context)
     schedule = ScheduleConfig(kind="linear", warmup_tokens=round_tokens(warmup_fraction * length, batch * context))
 
+    run_of = partial(RunConfig, data=data, tokens=length, batch=batch, schedule=schedule, precision=precision)
+
     def cell(arm: str, width: int, lr: float, seed: int) -> Cell:
-        run = RunConfig(
-            model=replace(wider(base, width), parametrisation=arms[arm]),
-            data=data,
-            tokens=length,
-            batch=batch,
-            optim=OptimConfig(lr=lr),
-            schedule=schedule,
-            precision=precision,
-            seed=seed,
-        )
-        return Cell(run=run, arm=arm)
+        model = replace(wider(base, width), parametrisation=arms[arm])
+        return Cell(run=run_of(model=model, optim=OptimConfig(lr=lr), seed=seed), arm=arm)
 
     cells = chain(cell(arm, width, lr, seed) for arm in arms for width in widths for lr in lrs for seed in range(seeds))
     return Study(
@@ -82,6 +72,13 @@ def study(
         "one model.",
         cannot_show="How far the rate carries to other depths, batches and horizons, which muP does not promise. Short "
         "runs of small models; rates a factor of two apart.",
-        forecast_flops=10 * max(train_flops(cell.run.model, cell.run.tokens).exact for cell in cells),
+        forecast_flops=10 * costliest(cells),
         cells=cells,
     )
+
+
+def _check(widths: tuple[int, ...]) -> None:
+    if len(widths) < 2 or widths[-1] < LEAST_RANGE * widths[0] or any(width % HEAD_DIM for width in widths):
+        raise ValueError(
+            f"widths={widths}: give multiples of {HEAD_DIM}, narrowest first, that span a factor of {LEAST_RANGE}"
+        )

@@ -1,10 +1,11 @@
 """How large should a vocabulary be, and does the best one grow with the budget?"""
 
 from dataclasses import replace
+from functools import partial
 
-from scaling.config import DataConfig, OptimConfig, Precision, RunConfig, TransformerConfig
+from scaling.config import DataConfig, Precision
 from scaling.plan import Study
-from scaling.sizes import Ladder, models, peak_lr
+from scaling.sizes import Ladder, models, sized_run
 from scaling.sweeps import Sweep, arm, chain, isoflop, repeated
 
 
@@ -39,17 +40,7 @@ def study(
 
     def cells_of(vocab: int) -> Sweep:
         own = _with_vocab(data, vocab)
-
-        def run_of(model: TransformerConfig) -> RunConfig:
-            return RunConfig(
-                model=model,
-                data=own,
-                tokens=batch * context,
-                batch=batch,
-                optim=OptimConfig(lr=peak_lr(lr, model.dim)),
-                precision=precision,
-            )
-
+        run_of = partial(sized_run, data=own, batch=batch, lr=lr, precision=precision)
         ladder = models(sizes, own.total_vocab, context)
         cells = isoflop(run_of, ladder, budgets, sizes_per_budget=sizes_per_budget, tokens_per_param=tokens_per_param)
         again = repeated(cells, range(1, seeds)) if vocab == min(vocabs) else chain()

@@ -1,8 +1,20 @@
-"""Ladders of model sizes with one aspect rule, so that size and not shape explains the loss."""
+"""Ladders of model sizes with one aspect rule, so that size and not shape explains the loss, and runs of them."""
 
 from typing import Literal
 
-from scaling.config import TransformerConfig
+from scaling.config import (
+    DataConfig,
+    NextToken,
+    ObjectiveConfig,
+    OptimConfig,
+    Precision,
+    RecurrentConfig,
+    RunConfig,
+    ScheduleConfig,
+    TransformerConfig,
+    lengths,
+)
+from scaling.sweeps.budgets import WARMUP_FRACTION, round_tokens
 
 Ladder = Literal["tiny", "large"]
 REFERENCE_DIM = 32  # the width at which a study states its learning rate
@@ -30,17 +42,59 @@ LARGE = (
 LARGE_HEAD_DIM = 128  # tensor cores want wide heads; 64 below width 1024
 
 
-def models(ladder: Ladder, vocab: int, context: int) -> list[TransformerConfig]:
+def models(
+    ladder: Ladder, vocab: int, context: int, *, first_size: int = 0, size_count: int | None = None
+) -> list[TransformerConfig]:
     """Decoders of one ladder, smallest first.
 
     tiny: 5 thousand to 5 million parameters, for a laptop. large: 3 million
-    to 13 billion in the body, for accelerators.
+    to 13 billion in the body, for accelerators. first_size: place of the first
+    that is taken, counted from 0. size_count: how many; None takes the rest.
     """
     shapes = TINY if ladder == "tiny" else LARGE
+    last = len(shapes) if size_count is None else first_size + size_count
+    if not 0 <= first_size < last <= len(shapes):
+        raise ValueError(
+            f"first_size={first_size}, size_count={size_count}: the {ladder} ladder has {len(shapes)} sizes, "
+            "counted from 0; take at least one of them"
+        )
     return [
         TransformerConfig(vocab=vocab, dim=dim, layers=layers, heads=_heads(ladder, dim), context=context)
-        for dim, layers in shapes
+        for dim, layers in shapes[first_size:last]
     ]
+
+
+def sized_run(
+    model: TransformerConfig | RecurrentConfig,
+    *,
+    data: DataConfig,
+    batch: int,
+    lr: float,
+    tokens: float | None = None,
+    objective: ObjectiveConfig = NextToken(),
+    precision: Precision = "float32",
+    seed: int = 0,
+) -> RunConfig:
+    """A run of a model, with the learning rate of its width.
+
+    batch: sequences a step. lr: peak rate at width 32, see `peak_lr`. tokens:
+    rounded to whole steps, with the sweeps' share of them to warm up; None is
+    one step, for a sweep that decides tokens and schedule itself.
+    """
+    step = batch * lengths(model, objective).text
+    length = step if tokens is None else round_tokens(tokens, step)
+    warmup = 0 if tokens is None else round_tokens(WARMUP_FRACTION * length, step)
+    return RunConfig(
+        model=model,
+        data=data,
+        tokens=length,
+        batch=batch,
+        objective=objective,
+        optim=OptimConfig(lr=peak_lr(lr, model.dim)),
+        schedule=ScheduleConfig(warmup_tokens=warmup),
+        precision=precision,
+        seed=seed,
+    )
 
 
 def peak_lr(lr: float, dim: int) -> float:

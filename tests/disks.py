@@ -2,7 +2,7 @@
 
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -48,11 +48,9 @@ class Disk:
     def fill(self, leave: int = 0) -> None:
         """Take all space but `leave` bytes (whole pages of 4096)."""
         with self._filler.open("ab", buffering=0) as file:
-            try:
+            with suppress(OSError):  # the disk is full, which is the point
                 while file.write(bytes(4096)) == 4096:
                     pass
-            except OSError:
-                pass
             file.truncate(max(0, file.tell() - leave))
 
     def free(self) -> None:

@@ -45,7 +45,7 @@ def test_no_other_mesh_is_faster_than_the_first():
 def test_less_memory_asks_for_more_microbatches_or_for_blocks_computed_again():
     roomy, tight = (fit_mesh(RUN, replace(H100, memory_bytes=size), 8).best[0] for size in (1e12, 40e9))
     assert roomy.placement.microbatches == 1 and roomy.placement.remat == "none"
-    assert tight.placement.microbatches > 1 or tight.placement.remat == "block"
+    assert tight.placement.microbatches > 1  # of the two the faster one
     assert tight.step.memory_bytes <= 40e9
     assert tight.step.high > roomy.step.high
 

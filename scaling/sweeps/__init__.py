@@ -5,7 +5,16 @@ its reason. Give it as a `Study`'s `cells`.
 """
 
 from scaling.sweeps.algebra import arm, chain, derive, grid, product, seeds, valid, where, zipped
-from scaling.sweeps.budgets import MIN_STEPS, WARMUP_FRACTION, branches, isoflop, ladder, repeated, round_tokens
+from scaling.sweeps.budgets import (
+    MIN_STEPS,
+    WARMUP_FRACTION,
+    branches,
+    costliest,
+    isoflop,
+    ladder,
+    repeated,
+    round_tokens,
+)
 from scaling.sweeps.halving import Halving, Rung, decided, successive_halving
 from scaling.sweeps.rows import Row, Runs, Sweep, sweep_of, vary
 from scaling.sweeps.search import Range, random, simplex, sobol
@@ -22,6 +31,7 @@ __all__ = [
     "arm",
     "branches",
     "chain",
+    "costliest",
     "decided",
     "derive",
     "grid",

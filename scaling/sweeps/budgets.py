@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from scaling.config import ModelConfig, RunConfig, ScheduleConfig, Trunk, run_id
-from scaling.counts import flops_per_token, params
+from scaling.counts import flops_per_token, params, train_flops
 from scaling.plan import Cell, Dropped
 from scaling.sweeps.algebra import arm, chain
 from scaling.sweeps.rows import Runs, Sweep, sweep_of
@@ -115,6 +115,11 @@ def ladder(
         tokens = round_tokens(ratio * params(model).total, run.batch_tokens)
         cells.append(Cell(run=replace(run, tokens=tokens)))
     return chain(cells)
+
+
+def costliest(cells: Iterable[Cell]) -> float:
+    """Training FLOPs of the longest of the runs, counted from the matrix products; 0 where there are none."""
+    return max((train_flops(cell.run.model, cell.run.tokens, cell.run.objective).exact for cell in cells), default=0.0)
 
 
 def wsd(run: RunConfig, shortest: int, warmup_fraction: float) -> tuple[ScheduleConfig, ScheduleConfig]:

@@ -34,5 +34,5 @@ def test_passes_of_one_limit_share_a_trunk(planned):
 
 
 def test_a_ladder_that_ends_is_said():
-    with pytest.raises(ValueError, match="first_size=9, size_count=4: the tiny ladder ends before that"):
+    with pytest.raises(ValueError, match="first_size=9, size_count=4: the tiny ladder has 11 sizes"):
         study(first_size=9)

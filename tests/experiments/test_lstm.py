@@ -37,5 +37,5 @@ def test_an_ngram_model_stands_beside_them_unless_its_order_is_0(planned):
 
 
 def test_more_sizes_than_the_ladder_has_are_refused():
-    with pytest.raises(ValueError, match="first_size=9, size_count=5: the tiny ladder ends before that"):
+    with pytest.raises(ValueError, match="first_size=9, size_count=5: the tiny ladder has 11 sizes"):
         study(first_size=9)

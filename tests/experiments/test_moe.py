@@ -49,5 +49,5 @@ def test_granularity_1_sends_each_token_to_one_whole_expert():
 def test_what_is_no_mixture_is_refused():
     with pytest.raises(ValueError, match="expansion=1, granularity=2: a mixture holds at least twice"):
         study(expansions=(1,))
-    with pytest.raises(ValueError, match="size_count=20: the tiny ladder ends before that"):
+    with pytest.raises(ValueError, match="size_count=20: the tiny ladder has 11 sizes"):
         study(size_count=20)
