@@ -242,7 +242,8 @@ def _collect(data: DataConfig, root: Path, report: Report) -> None:
     if corpus.exists():
         return
     walk, where = _documents(data, root, report)
-    _stage(corpus, lambda part: build_corpus(part, walk, data.validation_fraction, report, where))
+    prompts = bool(data.source.prompt_field)
+    _stage(corpus, lambda part: build_corpus(part, walk, data.validation_fraction, report, where, prompts))
     summary = read_summary(corpus)
     counts = ", ".join(f"{count} for {split}" for split, count in summary.documents.items())
     report(f"corpus {corpus.parent.name}: documents {counts}; {sum(summary.bytes.values()) / 1e6:.1f} MB")
@@ -338,11 +339,13 @@ def _tokenize(
     tokenizer = load_tokenizer(learned)
     summaries = {name: read_summary(corpus) for name, corpus in corpora.items()}
     counts, of_parts = {}, {name: {} for name in corpora}
+    sources = [*(part.source for part in data.parts), *([data.heldout] if data.heldout else [])]
+    prompts = any(source.prompt_field for source in sources)
     for split in SPLITS:
         texts = examples(split, list(corpora.values()), heldout)
         size = sum(summary.bytes[split] for summary in summaries.values())
         tokens = encoded(tokenizer, texts, split, size, report)
-        counts[split] = write_split(part, split, tokens, vocab=tokenizer.vocab, eod=tokenizer.eod)
+        counts[split] = write_split(part, split, tokens, vocab=tokenizer.vocab, eod=tokenizer.eod, prompts=prompts)
         report(f"tokens for {split}: {counts[split].tokens:,} in {counts[split].documents:,} documents")
         if data.mixture is None:
             continue
@@ -370,6 +373,7 @@ def _tokenize(
             for name, of_part in of_parts.items()
             if name
         ),
+        prompts=prompts,
         **counts,
     )
     write_manifest(part, manifest, tokenizer.piece_bytes)
