@@ -4,11 +4,13 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 import tyro
 
 from launch.contamination_command import contamination
 from launch.options import WhereOptions, console
+from launch.source_option import SOURCES
 from scaling.config import DataConfig
 
 
@@ -45,10 +47,17 @@ class DataOptions(WhereOptions):
         return replace(self.data, cleaning=read_recipe(self.recipe))
 
 
+Options = TypeVar("Options", bound=DataOptions)
+
+
+def _parsed(options: type[Options], arguments: list[str], action: str, meaning: str) -> Options:
+    return tyro.cli(options, args=arguments, prog=f"scaling data {action}", description=meaning, registry=SOURCES)
+
+
 def _prepare(arguments: list[str]) -> None:
     from scaling.data.prepare import prepare
 
-    options = tyro.cli(DataOptions, args=arguments, prog="scaling data prepare", description="Tokenize a corpus.")
+    options = _parsed(DataOptions, arguments, "prepare", "Tokenize a corpus.")
     store = prepare(options.chosen(), options.root, console.print)
     _say(str(store))
 
@@ -56,7 +65,7 @@ def _prepare(arguments: list[str]) -> None:
 def _show(arguments: list[str]) -> None:
     from scaling.data.prepare import pinned, prepare
 
-    options = tyro.cli(DataOptions, args=arguments, prog="scaling data show", description="Describe a prepared corpus.")
+    options = _parsed(DataOptions, arguments, "show", "Describe a prepared corpus.")
     if pinned(options.chosen(), options.root) is None:
         raise ValueError("these data are not prepared yet: scaling data prepare, with the same options")
     console.print(
@@ -80,7 +89,7 @@ def _clean(arguments: list[str]) -> None:
     from scaling.data.cleaning.parallel import in_processes, on_ray
     from scaling.data.prepare import clean
 
-    options = tyro.cli(CleanOptions, args=arguments, prog="scaling data clean", description="Clean a corpus.")
+    options = _parsed(CleanOptions, arguments, "clean", "Clean a corpus.")
     by_ray = options.ray is not None
     address = None if options.ray == "local" else options.ray
     with on_ray(address) if by_ray else in_processes(options.processes) as map_shards:
@@ -98,7 +107,7 @@ def _report(arguments: list[str]) -> None:
     from launch.cleaning_page import write_page
     from scaling.data.prepare import cleaned
 
-    options = tyro.cli(ReportOptions, args=arguments, prog="scaling data report", description="What cleaning did.")
+    options = _parsed(ReportOptions, arguments, "report", "What cleaning did.")
     found = cleaned(_with_steps(options), options.root)
     out = options.out or options.workspace.reports / f"{found.name}.html"
     write_page(out, found)

@@ -15,6 +15,7 @@ from typing import Annotated, Any
 import tyro
 
 import experiments
+from launch.source_option import SOURCES
 from launch.trained import trained
 from scaling.plan import Study
 from scaling.sweeps.study_file import read
@@ -71,7 +72,8 @@ def parse(name: str, options: type, arguments: list[str], prog: str) -> tuple[An
             ("study", _plain_options(parameters), dataclasses.field(default_factory=parameters)),
         ],
     )
-    parsed = tyro.cli(both, args=arguments, prog=f"{prog} {name}", description=inspect.getdoc(study).partition("\n")[0])
+    meaning = inspect.getdoc(study).partition("\n")[0]
+    parsed = tyro.cli(both, args=arguments, prog=f"{prog} {name}", description=meaning, registry=SOURCES)
     values = {field.name: getattr(parsed.study, field.name) for field in dataclasses.fields(parameters)}
     made = _make(study, values, file)
     return parsed.command, dataclasses.replace(made, name=_variant(made.name, values, parameters()))

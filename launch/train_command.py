@@ -9,6 +9,7 @@ import tyro
 
 from launch.launch_command import LaunchOptions, dry_run, prepared, train_all
 from launch.options import console
+from launch.source_option import SOURCES
 from scaling.config import (
     DataConfig,
     NextToken,
@@ -96,7 +97,7 @@ class TrainOptions(LaunchOptions):
 
 def train(arguments: list[str]) -> None:
     """Train one run described by options; prints its record's path and loss."""
-    options = tyro.cli(TrainOptions, args=arguments, prog="scaling train", description=train.__doc__)
+    options = tyro.cli(TrainOptions, args=arguments, prog="scaling train", description=train.__doc__, registry=SOURCES)
     study = options.study()
     if options.dry_run:
         return dry_run(study, options)

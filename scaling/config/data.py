@@ -20,6 +20,7 @@ class Source:
     path: str = ""  # file, folder, fsspec URL or TFDS name; empty for stdlib, packages and world
     pattern: str = ""  # of the files of a folder, such as *.txt.gz: `*` stands for slashes too; "": as is usual
     field: str = "text"  # field of JSONL, column of Parquet, feature of TFDS
+    prompt_field: str = ""  # what stands before that text in a document, which is then its completion; "": nothing
     id_field: str = ""  # names a document; of two with one id the first is taken. "": its file and place name it
     url_field: str = ""  # where a document was found
     language_field: str = ""
@@ -43,9 +44,10 @@ class Source:
             f"Source(kind={self.kind!r}, pattern={self.pattern!r})",
             "a pattern chooses files below a path that you give; leave it out",
         )
-        named = (self.field, self.id_field, self.url_field, self.language_field, self.licence_field)
+        optional = (self.prompt_field, self.id_field, self.url_field, self.language_field, self.licence_field)
+        named = (self.field, *optional)
         require(
-            self.kind in ("jsonl", "parquet", "tfds") or named == ("text", "", "", "", ""),
+            self.kind in ("jsonl", "parquet", "tfds") or (self.field == "text" and not any(optional)),
             f"Source(kind={self.kind!r}) with fields {[name for name in named if name not in ('', 'text')]}",
             "only jsonl, parquet and tfds have fields; leave them out",
         )
@@ -194,6 +196,12 @@ class DataConfig:
 
     def _check_parts(self) -> None:
         require_positive(self, "most_tokens")
+        asked = [part.source.prompt_field for part in self.parts if part.source.prompt_field]
+        require(
+            not (self.cleaning and asked),
+            f"DataConfig.cleaning beside Source.prompt_field={asked[:1]}",
+            "leave one out: what a step leaves of a text does not say where its completion begins",
+        )
         if self.mixture is not None:
             require(
                 self.source == Source(), f"DataConfig.source={self.source} beside a mixture", "make it one of its parts"

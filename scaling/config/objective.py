@@ -15,6 +15,7 @@ class NextToken:
 
     kind: Literal["next_token"] = tag("next_token")
     text: int | None = None  # tokens of text a sequence, as in every objective; None: as many as fit the context
+    completions: bool = False  # no loss on prompts: what follows a document's prompt is learned, and its end
 
 
 @strict

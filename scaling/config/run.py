@@ -163,6 +163,11 @@ class RunConfig:
             f"RunConfig: data.packing={self.data.packing!r} with a {type(self.model).__name__}",
             "leave packing out: only a transformer can be kept from looking into the document before",
         )
+        require(
+            not (self.completions and isinstance(self.model, NgramConfig)),
+            "RunConfig.objective.completions=True with an n-gram model",
+            "leave completions out: what is counted is every token",
+        )
 
     @cached_property  # asked for many times; hashing a model to look it up takes longer than all else
     def lengths(self) -> Lengths:
@@ -173,6 +178,11 @@ class RunConfig:
     def text(self) -> int:
         """Tokens of text a sequence."""
         return self.lengths.text
+
+    @property
+    def completions(self) -> bool:
+        """Whether prompts bear no loss."""
+        return isinstance(self.objective, NextToken) and self.objective.completions
 
     @property
     def batch_tokens(self) -> int:

@@ -27,7 +27,7 @@ class Batch:
     window: np.ndarray  # (B, W) int32, W = context + 1
     documents: np.ndarray  # (B, T) int32: 0 for a row's first document, 1 for its next, ...
     others: np.ndarray | None = None  # (B, W) int32: another window for each, where an objective pairs texts
-    bears: np.ndarray | None = None  # (B, T) bool: targets told from their own document, where documents are packed
+    bears: np.ndarray | None = None  # (B, T) bool: targets that bear loss, where not all do
 
     @property
     def inputs(self) -> np.ndarray:
@@ -49,6 +49,7 @@ def batch(
     context: int,
     rows: np.ndarray | None = None,
     pairs: bool = False,
+    completions: bool = False,
     order: Order | None = None,
 ) -> Batch:
     """The sequences of one step.
@@ -56,22 +57,23 @@ def batch(
     step: 0, 1, ... batch: sequences a step, over all hosts. rows: which of
     them to make, default all. Step s reads places s * batch, s * batch + 1,
     ... of the run's endless order of windows. pairs: with another window each,
-    from an order of their own, of the same part of the data. order: of a run
-    (`order_of`), else of the whole store.
+    from an order of their own, of the same part of the data. completions: they
+    alone bear loss. order: of a run (`order_of`), else of the whole store.
     """
     order = whole(store, context) if order is None else order
     places = step * batch + (np.arange(batch) if rows is None else np.asarray(rows))
     if order.packed:
         return _unpacked(store, order, places, seed)
     others = order.starts(places, seed=seed + OTHERS_SEED) if pairs else None
-    return _cut(store, store.train, order.starts(places, seed=seed), others, context)
+    return _cut(store, "train", order.starts(places, seed=seed), others, context, completions)
 
 
-def heldout(store: Store, *, context: int, sequences: int, pairs: bool = False) -> Batch:
+def heldout(store: Store, *, context: int, sequences: int, pairs: bool = False, completions: bool = False) -> Batch:
     """Windows evenly spaced over the validation split: the same for every run.
 
     `sequences` of them; of a store of several parts, so many of each, part
-    after part. Raises DataError if the split, or a part of it, has fewer.
+    after part. Raises DataError if the split, or a part of it, has fewer, or
+    if the loss is to be on completions and there is none in them.
     """
     chosen = []
     for span in spans_of(store, "validation", context):
@@ -79,7 +81,13 @@ def heldout(store: Store, *, context: int, sequences: int, pairs: bool = False) 
             raise too_short(store, "validation", span, sequences, context)
         chosen.append(span.first + np.arange(sequences) * span.windows // sequences * context)
     others = np.concatenate([np.roll(starts, 1) for starts in chosen]) if pairs else None
-    return _cut(store, store.validation, np.concatenate(chosen), others, context)
+    found = _cut(store, "validation", np.concatenate(chosen), others, context, completions)
+    if completions and not found.bears.reshape(-1, sequences * context).any(axis=1).all():
+        raise DataError(
+            f"{store.path}: no completion in the {sequences} held-out sequences of {context} tokens; "
+            "raise DataConfig.heldout_sequences, or lengthen the model's context"
+        )
+    return found
 
 
 def check_enough(store: Store, run: RunConfig) -> None:
@@ -94,9 +102,16 @@ def check_enough(store: Store, run: RunConfig) -> None:
             f"{store.path}: content {store.manifest.content[:12]}, but the run was planned on "
             f"{run.data.content[:12]}; open the store that `prepare` returns for this run"
         )
+    if run.completions and not store.manifest.prompts:
+        raise DataError(
+            f"{store.path}: no document has a prompt, but objective.completions=True asks for loss on completions "
+            "only; name the prompts' field in Source.prompt_field and prepare again, or leave completions out"
+        )
     for span in spans_of(store, "validation", run.text):
         if span.windows < run.data.heldout_sequences:
             raise too_short(store, "validation", span, run.data.heldout_sequences, run.text)
+    if run.completions:
+        heldout(store, context=run.text, sequences=run.data.heldout_sequences, completions=True)
     read = order_of(store, run).read(run.tokens)
     for part, found in zip(run.data.parts, read, strict=True):
         most = run.data.max_epochs if part.most_epochs is None else part.most_epochs
@@ -121,23 +136,35 @@ def _runs_dry(store: Store, run: RunConfig, found: PartRead, most: float) -> Dat
 
 def _unpacked(store: Store, order: Order, places: np.ndarray, seed: int) -> Batch:
     part, chosen = order.chosen(places, seed=seed)
-    window, piece = (np.empty((len(places), order.context + 1), np.int32) for _ in range(2))
+    window, piece, target = (np.empty((len(places), order.context + 1), kind) for kind in (np.int32, np.int32, bool))
     for k in set(part.tolist()):
         mine = part == k
-        window[mine], piece[mine] = order.packed[k].read(store.train, chosen[mine], store.manifest.eod)
-    bears = (piece[:, 1:] == piece[:, :-1]) & (piece[:, 1:] >= 0)
+        window[mine], piece[mine], target[mine] = order.packed[k].read(store.train, chosen[mine], store.manifest.eod)
     # What fills a window is a document of its own, beyond those that a window can hold.
-    return Batch(window, np.where(piece < 0, order.context, piece)[:, :-1], bears=bears)
+    return Batch(window, np.where(piece < 0, order.context, piece)[:, :-1], bears=target[:, 1:])
 
 
-def _cut(store: Store, stream: np.ndarray, starts: np.ndarray, others: np.ndarray | None, context: int) -> Batch:
+def _cut(
+    store: Store, split: str, starts: np.ndarray, others: np.ndarray | None, context: int, completions: bool
+) -> Batch:
+    stream = getattr(store, split)
     window = _read(stream, starts, context)
     # An end-of-document token still belongs to the document it ends.
-    ends = window[:, :-1] == store.manifest.eod
-    documents = np.cumsum(ends, axis=1, dtype=np.int32) - ends
+    ends = window == store.manifest.eod
+    documents = (np.cumsum(ends, axis=1, dtype=np.int32) - ends).astype(np.int32, copy=False)
     return Batch(
-        window, documents.astype(np.int32, copy=False), None if others is None else _read(stream, others, context)
+        window,
+        documents[:, :-1],
+        None if others is None else _read(stream, others, context),
+        _of_completions(store, split, starts, documents)[:, 1:] if completions else None,
     )
+
+
+def _of_completions(store: Store, split: str, starts: np.ndarray, documents: np.ndarray) -> np.ndarray:
+    """Which tokens of windows belong to a completion, (B, W); documents: of each token, counted in its window."""
+    begins, ends = getattr(store, f"{split}_completions"), getattr(store, f"{split}_ends")
+    first = np.searchsorted(ends, starts, side="right")  # the document that each window begins in
+    return starts[:, None] + np.arange(documents.shape[1]) >= begins[first[:, None] + documents]
 
 
 def _read(stream: np.ndarray, starts: np.ndarray, context: int) -> np.ndarray:

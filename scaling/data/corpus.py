@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import grain
+import numpy as np
 import tensorflow_datasets as tfds
 
 from scaling.config import Source, from_dict
@@ -24,6 +25,7 @@ from scaling.data.sources.skips import Skipped, Skips, told
 SPLITS = ("train", "validation")
 SUMMARY = "summary.json"
 FEATURES = ("text", "name", "url", "language", "licence", "sha256")
+PROMPT = "prompt_characters"  # a feature of sources whose documents begin with a prompt
 REPORT_SECONDS = 2.0  # between two lines of progress
 
 Walk = Callable[[], Iterator[Document]]
@@ -54,20 +56,23 @@ class Corpus(tfds.core.GeneratorBasedBuilder):
         walk: Walk = STDLIB,
         validation_fraction: float = 0.05,
         report: Callable[[str], None] = lambda line: None,
+        prompts: bool = False,
         **options: Any,
     ) -> None:
         self.walk = walk
         self.validation_fraction = validation_fraction
         self.report = report
+        self.prompts = prompts
         self.skips = Skips()
         super().__init__(file_format="array_record", **options)
 
     def _info(self) -> tfds.core.DatasetInfo:
-        text = tfds.features.Text()
+        text, count = tfds.features.Text(), tfds.features.Scalar(np.int64)
+        features = dict.fromkeys(FEATURES, text) | ({PROMPT: count} if self.prompts else {})
         return _LocalInfo(
             builder=self,
             description="Text documents and a split of them by hash of the name.",
-            features=tfds.features.FeaturesDict(dict.fromkeys(FEATURES, text)),
+            features=tfds.features.FeaturesDict(features),
             disable_shuffling=True,  # the order of the documents is part of the content
         )
 
@@ -83,7 +88,7 @@ class Corpus(tfds.core.GeneratorBasedBuilder):
                 if time.monotonic() - shown > REPORT_SECONDS:
                     shown = time.monotonic()
                     self.report(f"reading documents: {index}")
-                example = _example(document)
+                example = _example(document) | ({PROMPT: document.prompt_characters} if self.prompts else {})
                 if is_validation(document.name, self.validation_fraction):
                     file.write(json.dumps([index, example]) + "\n")
                 else:
@@ -114,16 +119,23 @@ class Summary:
 
 
 def build_corpus(
-    folder: Path, walk: Walk, validation_fraction: float, report: Callable[[str], None], where: str
+    folder: Path,
+    walk: Walk,
+    validation_fraction: float,
+    report: Callable[[str], None],
+    where: str,
+    prompts: bool = False,
 ) -> Summary:
     """Write a corpus into `folder`, read it back, and sum it up in summary.json.
 
-    walk: the documents, the same ones at each call. where: what they are, for errors. Raises DataError if
-    either split is left without text.
+    walk: the documents, the same ones at each call. where: what they are, for errors. prompts: whether each says how
+    much of it is its prompt. Raises DataError if either split is left without text.
     """
     _require_text(walk, validation_fraction, where)
     tfds.disable_progress_bar()  # `report` says it
-    builder = Corpus(walk=walk, validation_fraction=validation_fraction, report=report, data_dir=str(folder))
+    builder = Corpus(
+        walk=walk, validation_fraction=validation_fraction, report=report, prompts=prompts, data_dir=str(folder)
+    )
     builder.download_and_prepare()
     shutil.rmtree(folder / "downloads")  # TFDS makes it though nothing is downloaded
     summary = _summary(folder, builder.skips.by_fault)
@@ -132,7 +144,7 @@ def build_corpus(
 
 
 def read_corpus(folder: Path) -> dict[str, grain.MapDataset]:
-    """The splits of a corpus; an element is a dict of bytes: text, name and sha256."""
+    """The splits of a corpus; an element is a dict of bytes: text, name and sha256; a number: prompt_characters."""
     builder = tfds.builder_from_directory(folder / Corpus.name / str(Corpus.VERSION))
     return {split: grain.MapDataset.source(builder.as_data_source(split=split)) for split in SPLITS}
 
@@ -174,7 +186,8 @@ def _summary(folder: Path, skipped: dict[str, Skipped]) -> Summary:
         counts[split], sizes[split] = len(examples), 0
         for example in in_order(examples):
             sizes[split] += len(example["text"])
-            digest.update(b"\0".join([split.encode(), example["name"], example["sha256"]]) + b"\n")
+            prompt = [str(example[PROMPT]).encode()] if PROMPT in example else []
+            digest.update(b"\0".join([split.encode(), example["name"], example["sha256"], *prompt]) + b"\n")
     return Summary(
         content=digest.hexdigest(),
         documents=counts,

@@ -8,19 +8,21 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from scaling.config import DataConfig, Source
 from scaling.data.cleaning.account import read_account, sums
 from scaling.data.cleaning.recipe import recipe
-from scaling.data.corpus import Summary, in_order, read_corpus, read_summary
+from scaling.data.corpus import PROMPT, Summary, in_order, read_corpus, read_summary
 from scaling.data.homes import parts_of
 from scaling.data.sources.skips import of_all
 from scaling.data.store import (
     SPLITS,
     Cleaned,
     Counts,
+    Encoded,
     Manifest,
     PartCounts,
     token_dtype,
@@ -57,7 +59,7 @@ class Texts:
             return contents[""]
         return hashlib.sha256(json.dumps(list(contents.items())).encode()).hexdigest()
 
-    def examples(self, split: str) -> Iterator[dict[str, bytes]]:
+    def examples(self, split: str) -> Iterator[dict[str, Any]]:
         """The documents of a split, corpus after corpus.
 
         What has the text of one of the documents of `heldout` is left out of
@@ -78,8 +80,8 @@ class Texts:
 
 def write_store(folder: Path, data: DataConfig, texts: Texts, learned: Path, report: Report) -> None:
     """The token store of `data` in `folder`. learned: the folder of its tokenizer."""
-    tokenizer = load_tokenizer(learned)
-    counts = {split: _write_split(folder, split, texts, tokenizer, report) for split in SPLITS}
+    tokenizer, prompts = load_tokenizer(learned), _have_prompts(data)
+    counts = {split: _write_split(folder, split, texts, tokenizer, prompts, report) for split in SPLITS}
     manifest = Manifest(
         content=texts.content,
         source="; ".join([*_sources(data), *([f"held out: {_said(data.heldout)}"] if data.heldout else [])]),
@@ -92,15 +94,21 @@ def write_store(folder: Path, data: DataConfig, texts: Texts, learned: Path, rep
         recipe=recipe(data.cleaning),
         cleaning=() if data.mixture else _cleaning(data, texts.corpora[""]),
         parts=_parts(folder, data, texts) if data.mixture else (),
+        prompts=prompts,
         **counts,
     )
     write_manifest(folder, manifest, tokenizer.piece_bytes)
 
 
-def _write_split(folder: Path, split: str, texts: Texts, tokenizer: Tokenizer, report: Report) -> Counts:
+def _have_prompts(data: DataConfig) -> bool:
+    sources = [*(part.source for part in data.parts), *([data.heldout] if data.heldout else [])]
+    return any(source.prompt_field for source in sources)
+
+
+def _write_split(folder: Path, split: str, texts: Texts, tokenizer: Tokenizer, prompts: bool, report: Report) -> Counts:
     size = sum(summary.bytes[split] for summary in texts.summaries.values())
     tokens = encoded(tokenizer, texts.examples(split), split, size, report)
-    counts = write_split(folder, split, tokens, vocab=tokenizer.vocab, eod=tokenizer.eod)
+    counts = write_split(folder, split, tokens, vocab=tokenizer.vocab, eod=tokenizer.eod, prompts=prompts)
     report(f"tokens for {split}: {counts.tokens:,} in {counts.documents:,} documents")
     return counts
 
@@ -140,29 +148,36 @@ def _cleaning(data: DataConfig, corpus: Path) -> tuple[Cleaned, ...]:
 
 
 def encoded(
-    tokenizer: Tokenizer, texts: Iterator[dict[str, bytes]], split: str, total: int, report: Report
-) -> Iterator[tuple[np.ndarray, int]]:
-    """Tokens and bytes of every document; checks that not a byte was lost. total: bytes of all, about."""
+    tokenizer: Tokenizer, texts: Iterator[dict[str, Any]], split: str, total: int, report: Report
+) -> Iterator[Encoded]:
+    """Every document as tokens; checks that not a byte was lost. total: bytes of all, about.
+
+    No token holds both the end of a prompt and the beginning of its completion.
+    """
     piece_bytes, threads = tokenizer.piece_bytes, os.cpu_count() or 1
     started = shown = time.monotonic()
     done = 0
     for chunk in _chunks(texts):
-        tokens = tokenizer.encode([text.decode() for text in chunk], threads)
-        for text, document in zip(chunk, tokens, strict=True):
-            assert piece_bytes[document].sum() == len(text)
-            yield document, len(text)
-        done += sum(map(len, chunk))
+        texts, lengths = [example["text"].decode() for example in chunk], [example.get(PROMPT, 0) for example in chunk]
+        prompts = [text[:length] for text, length in zip(texts, lengths, strict=True)]
+        rests = tokenizer.encode([text[length:] for text, length in zip(texts, lengths, strict=True)], threads)
+        begins = tokenizer.encode(prompts, threads) if any(prompts) else [rests[0][:0]] * len(chunk)
+        for example, begin, rest in zip(chunk, begins, rests, strict=True):
+            document, size = np.concatenate([begin, rest]) if len(begin) else rest, len(example["text"])
+            assert piece_bytes[document].sum() == size
+            yield Encoded(document, size, len(begin))
+            done += size
         if (now := time.monotonic()) - shown > REPORT_SECONDS:
             shown = now
             left = (now - started) * (total - done) / done
             report(f"tokenizing {split}: {done / total:.0%} of {total / 1e6:.0f} MB, {left:.0f} s left")
 
 
-def _chunks(texts: Iterator[dict[str, bytes]]) -> Iterator[list[bytes]]:
+def _chunks(texts: Iterator[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
     held, size = [], 0
     for example in texts:
-        held.append(example["text"])
-        size += len(held[-1])
+        held.append(example)
+        size += len(example["text"])
         if size >= CHUNK_BYTES:
             yield held
             held, size = [], 0

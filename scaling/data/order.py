@@ -110,11 +110,11 @@ class Order:
 
 def order_of(store: Store, run: RunConfig) -> Order:
     """The order in which a run reads a store. Raises DataError for data that cannot be read as the run asks."""
-    spans, mixture = tuple(_limited(store, run.data, run.text)), run.data.mixture
+    spans, mixture = tuple(_limited(store, run)), run.data.mixture
     stages = [(0, _pattern(run.data, spans, mixture.weights if mixture else ()))]
     for stage in mixture.stages if mixture else ():
         stages.append((stage.first_step(run.steps) * run.batch, _pattern(run.data, spans, stage.weights)))
-    packed = tuple(_packed(store, run.text)) if run.data.packing == "best_fit" else ()
+    packed = _packed(store, run.text, run.completions) if run.data.packing == "best_fit" else ()
     return Order(context=run.text, spans=spans, stages=tuple(stages), packed=packed)
 
 
@@ -155,11 +155,12 @@ def too_short(store: Store, split: str, span: Span, needed: int, context: int) -
     )
 
 
-def _limited(store: Store, data: DataConfig, context: int) -> Iterator[Span]:
+def _limited(store: Store, run: RunConfig) -> Iterator[Span]:
     """The parts of the training stream, each with the windows that its limit leaves."""
+    data, context = run.data, run.text
     spans = _spans_named(store, data, context)
     if data.packing == "best_fit":
-        counts = [packed.windows for packed in _packed(store, context)]
+        counts = [packed.windows for packed in _packed(store, context, run.completions)]
         spans = [replace(span, windows=count, read=count) for span, count in zip(spans, counts, strict=True)]
     for part, span in zip(data.parts, spans, strict=True):
         if span.windows == 0:
@@ -188,12 +189,14 @@ def _spans_named(store: Store, data: DataConfig, context: int) -> list[Span]:
 
 
 @lru_cache(maxsize=4)  # a study checks thousands of runs against one store; a million documents take 4 s
-def _packed(store: Store, context: int) -> tuple[Packed, ...]:
-    """The documents of each part of the training stream, packed."""
+def _packed(store: Store, context: int, completions: bool) -> tuple[Packed, ...]:
+    """The documents of each part of the training stream, packed; completions: they alone are predicted."""
     parts, found, done = store.manifest.parts, [], 0
     counts = [part.train.documents for part in parts] if parts else [len(store.train_ends)]
     for span, count in zip(spans_of(store, "train", context), counts, strict=True):
-        found.append(pack(store.train_ends[done : done + count], context + 1, span.first))
+        mine = slice(done, done + count)
+        begins = store.train_completions[mine] if completions else None
+        found.append(pack(store.train_ends[mine], context + 1, span.first, begins))
         done += count
     return tuple(found)
 

@@ -18,6 +18,7 @@ class Packed:
 
     starts_P: np.ndarray  # int64: where each piece begins in the stream
     lengths_P: np.ndarray  # int64: its tokens, 2 to W
+    bears_P: np.ndarray  # int64: which of its tokens is the first that is a target; the rest are too
     firsts_R: np.ndarray  # (R + 1,) int64: the first piece of each window, and P
     width: int  # W
 
@@ -27,50 +28,62 @@ class Packed:
 
     @property
     def predicted(self) -> int:
-        """Targets in all windows: of every piece, all tokens but the first."""
-        return int((self.lengths_P - 1).sum())
+        """Targets in all windows: of every piece, all tokens but the first, or but its prompt."""
+        return int((self.lengths_P - self.bears_P).sum())
 
-    def read(self, stream: np.ndarray, chosen_B: np.ndarray, filler: int) -> tuple[np.ndarray, np.ndarray]:
-        """The windows `chosen_B`, (B, W) int32, and the piece of every token, (B, W) int32.
+    def read(self, stream: np.ndarray, chosen_B: np.ndarray, filler: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The windows `chosen_B`, the piece of every token, both (B, W) int32, and whether it is a target, (B, W) bool.
 
-        Pieces count from 0 in each row; what fills the rest of a row is `filler` and piece -1.
+        Pieces count from 0 in each row; what fills the rest of a row is `filler`, piece -1 and no target.
         """
         window_BW = np.full((len(chosen_B), self.width), filler, np.int32)
         piece_BW = np.full((len(chosen_B), self.width), -1, np.int32)
+        target_BW = np.zeros((len(chosen_B), self.width), bool)
         for row, chosen in enumerate(chosen_B):
             place = 0
             for piece, index in enumerate(range(self.firsts_R[chosen], self.firsts_R[chosen + 1])):
                 start, length = self.starts_P[index], self.lengths_P[index]
                 window_BW[row, place : place + length] = stream[start : start + length]
                 piece_BW[row, place : place + length] = piece
+                target_BW[row, place + self.bears_P[index] : place + length] = True
                 place += length
-        return window_BW, piece_BW
+        return window_BW, piece_BW, target_BW
 
 
-def pack(ends_D: np.ndarray, width: int, first: int = 0) -> Packed:
+def pack(ends_D: np.ndarray, width: int, first: int = 0, completions_D: np.ndarray | None = None) -> Packed:
     """The windows of `width` tokens that hold documents ending before `ends_D` in their stream, from token `first` on.
 
     Of a long document each window begins with the last token of the one
-    before, so that every token but a document's first is predicted once. The
-    same documents give the same windows.
+    before, so that every token but a document's first is predicted once. With
+    `completions_D`, where each document's completion begins, tokens before are
+    not predicted, and a stretch of nothing else is left out. The same
+    documents give the same windows.
     """
     ends_D = np.asarray(ends_D, np.int64)
-    starts_P, lengths_P = _pieces(np.concatenate([[first], ends_D[:-1]]), ends_D, width)
+    starts_P, lengths_P, document_P = _pieces(np.concatenate([[first], ends_D[:-1]]), ends_D, width)
+    bears_P = np.ones_like(starts_P)
+    if completions_D is not None:
+        bears_P = np.maximum(completions_D[document_P] - starts_P, 1)
+        kept_P = bears_P < lengths_P
+        starts_P, lengths_P, bears_P = starts_P[kept_P], lengths_P[kept_P], bears_P[kept_P]
     window_P = _best_fit(lengths_P, width)
     order_P = np.argsort(window_P, kind="stable")
     firsts_R = np.concatenate([[0], np.cumsum(np.bincount(window_P))]) if len(window_P) else np.zeros(1, np.int64)
-    return Packed(starts_P[order_P], lengths_P[order_P], firsts_R, width)
+    return Packed(starts_P[order_P], lengths_P[order_P], bears_P[order_P], firsts_R, width)
 
 
-def _pieces(begins_D: np.ndarray, ends_D: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray]:
-    """Every document cut into stretches of at most `width` tokens, each sharing one token with the next."""
+def _pieces(begins_D: np.ndarray, ends_D: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Every document cut into stretches of at most `width` tokens, each sharing one token with the next.
+
+    Where each begins, its length and its document.
+    """
     targets_D = ends_D - begins_D - 1
-    begins_D, targets_D = begins_D[targets_D > 0], targets_D[targets_D > 0]  # a single token predicts nothing
-    counts_D = -(-targets_D // (width - 1))
+    counts_D = -(-targets_D // (width - 1))  # a single token predicts nothing
     document_P = np.repeat(np.arange(len(begins_D)), counts_D)
     inner_P = np.arange(counts_D.sum()) - np.repeat(np.cumsum(counts_D) - counts_D, counts_D)
     done_P = inner_P * (width - 1)
-    return begins_D[document_P] + done_P, np.minimum(targets_D[document_P] - done_P, width - 1) + 1
+    lengths_P = np.minimum(targets_D[document_P] - done_P, width - 1) + 1
+    return begins_D[document_P] + done_P, lengths_P, document_P
 
 
 def _best_fit(lengths_P: np.ndarray, width: int) -> np.ndarray:

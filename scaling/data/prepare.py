@@ -152,7 +152,8 @@ def _collect(data: DataConfig, root: Path, report: Report) -> None:
     if corpus.exists():
         return
     walk, where = _documents(data, root, report)
-    _stage(corpus, lambda part: build_corpus(part, walk, data.validation_fraction, report, where))
+    prompts = bool(data.source.prompt_field)
+    _stage(corpus, lambda part: build_corpus(part, walk, data.validation_fraction, report, where, prompts))
     summary = read_summary(corpus)
     counts = ", ".join(f"{count} for {split}" for split, count in summary.documents.items())
     report(f"corpus {corpus.parent.name}: documents {counts}; {sum(summary.bytes.values()) / 1e6:.1f} MB")

@@ -1,13 +1,15 @@
 """Tokens on disk: two memory-mapped arrays, where documents end, and a manifest.
 
 A split is one stream: its documents in order, each followed by the
-end-of-document token.
+end-of-document token. Where documents begin with prompts, a third array says
+where their completions begin.
 """
 
 import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from pydantic import ConfigDict, with_config
@@ -83,6 +85,15 @@ class Manifest:
     recipe: str = ""  # hash of the cleaning steps
     cleaning: tuple[Cleaned, ...] = ()  # a step each
     parts: tuple[PartCounts, ...] = ()  # of a mixture; their counts add up to those above
+    prompts: bool = False  # whether documents of a source begin with prompts
+
+
+class Encoded(NamedTuple):
+    """A document to be stored."""
+
+    tokens: np.ndarray
+    bytes: int  # of UTF-8 text
+    prompt: int = 0  # so many of the tokens, the first, are its prompt
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,6 +107,8 @@ class Store:
     train_ends: np.ndarray  # (documents,) int64: position after each document's last token
     validation_ends: np.ndarray
     piece_bytes: np.ndarray  # (vocab,) int32: UTF-8 bytes that each token stands for
+    train_completions: np.ndarray | None = None  # (documents,) int64: position of the first token after each prompt
+    validation_completions: np.ndarray | None = None
 
     def __str__(self) -> str:
         """What it holds, for people, a fact a line."""
@@ -136,6 +149,9 @@ class Store:
             counts = getattr(manifest, split)
             arrays[split] = _mapped(path / f"{split}.bin", np.dtype(manifest.dtype), counts.tokens)
             arrays[f"{split}_ends"] = _mapped(path / f"{split}.ends", np.dtype("<i8"), counts.documents)
+            if manifest.prompts:
+                file = path / f"{split}.completions"
+                arrays[f"{split}_completions"] = _mapped(file, np.dtype("<i8"), counts.documents)
         piece_bytes = _mapped(path / "pieces.bytes", np.dtype("<i4"), manifest.vocab)
         return cls(path=path, manifest=manifest, piece_bytes=piece_bytes, **arrays)
 
@@ -149,25 +165,27 @@ def token_dtype(vocab: int) -> np.dtype:
 
 
 def write_split(
-    folder: Path, split: str, documents: Iterable[tuple[np.ndarray, int]], *, vocab: int, eod: int
+    folder: Path, split: str, documents: Iterable[Encoded], *, vocab: int, eod: int, prompts: bool = False
 ) -> Counts:
-    """Write one split's tokens and document ends.
+    """Write one split's tokens and document ends; with `prompts`, where completions begin too.
 
-    documents: tokens of each, and its size in UTF-8 bytes. Raises DataError
-    for a token outside the vocabulary.
+    Raises DataError for a token outside the vocabulary.
     """
-    dtype, ends, tokens, size = token_dtype(vocab), [], 0, 0
+    dtype, ends, completions, tokens, size = token_dtype(vocab), [], [], 0, 0
     with (folder / f"{split}.bin").open("wb", buffering=1 << 20) as file:
-        for document, document_bytes in documents:
+        for document, document_bytes, prompt in documents:
             if document.size and not 0 <= document.min() <= document.max() < vocab:
                 raise DataError(
                     f"{folder}: document {len(ends)} of {split} holds tokens {document.min()} to {document.max()}, "
                     f"outside the vocabulary of {vocab}; the tokenizer and DataConfig.vocab must agree"
                 )
             file.write(np.append(document, eod).astype(dtype).tobytes())
+            completions.append(tokens + prompt)
             tokens, size = tokens + document.size + 1, size + document_bytes
             ends.append(tokens)
     (folder / f"{split}.ends").write_bytes(np.array(ends, "<i8").tobytes())
+    if prompts:
+        (folder / f"{split}.completions").write_bytes(np.array(completions, "<i8").tobytes())
     return Counts(documents=len(ends), tokens=tokens, bytes=size)
 
 

@@ -38,7 +38,7 @@ def count(
         placement,
         status="finished",
         message="",
-        heldout=measured(run, nats, np.ones_like(nats), target_bytes(run, store, fixed.targets)),
+        heldout=measured(run, nats, np.ones_like(nats), target_bytes(run, store, fixed)),
         curve=None,
         tokens=feed.read(run.tokens, run.tokens),
         started_from_tokens=0,

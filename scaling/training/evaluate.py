@@ -10,6 +10,7 @@ from dataclasses import asdict
 import numpy as np
 
 from scaling.config import NextToken, Prefix, RunConfig
+from scaling.data.batches import Batch
 from scaling.data.store import Store
 from scaling.models.families import Params
 from scaling.record import Heldout, PartLoss
@@ -28,18 +29,21 @@ def evaluate(run: RunConfig, store: Store, feed: Feed, params: Params, site: Sit
         found = losses(params, feed.heldout_rows(rows), feed.knowledge)
         for kept, values in zip((nats, weights), found, strict=True):
             kept.append(np.asarray(values, np.float64)[: sequences - start])
-    return measured(run, np.concatenate(nats), np.concatenate(weights), target_bytes(run, store, feed.heldout.targets))
+    return measured(run, np.concatenate(nats), np.concatenate(weights), target_bytes(run, store, feed.heldout))
 
 
-def target_bytes(run: RunConfig, store: Store, targets: np.ndarray) -> np.ndarray | None:
-    """UTF-8 bytes that each sequence's targets stand for, (B,).
+def target_bytes(run: RunConfig, store: Store, read: Batch) -> np.ndarray | None:
+    """UTF-8 bytes that each sequence's targets stand for, (B,); where only some bear loss, those.
 
     None where the targets are no stretch of text told from what precedes it:
     bits a byte would compare what cannot be compared.
     """
     if not isinstance(run.objective, NextToken | Prefix):
         return None
-    return store.piece_bytes[targets[:, run.text - run.lengths.predicted :]].sum(axis=1, dtype=np.float64)
+    size = store.piece_bytes[read.targets]
+    if read.bears is not None:
+        size = size * read.bears
+    return size[:, run.text - run.lengths.predicted :].sum(axis=1, dtype=np.float64)
 
 
 def measured(run: RunConfig, nats: np.ndarray, weights: np.ndarray, target_bytes: np.ndarray | None) -> Heldout:
@@ -50,19 +54,21 @@ def measured(run: RunConfig, nats: np.ndarray, weights: np.ndarray, target_bytes
     positions = isinstance(run.objective, NextToken)
     if run.data.mixture is None:
         return Heldout(
-            **asdict(_of_part(nats, weights, target_bytes)), by_position=by_position(nats) if positions else {}
+            **asdict(_of_part(nats, weights, target_bytes)), by_position=by_position(nats, weights) if positions else {}
         )
     count, parts, places = run.data.heldout_sequences, {}, []
     for k, part in enumerate(run.data.parts):
         mine = slice(k * count, (k + 1) * count)
         size = None if target_bytes is None else target_bytes[mine]
         parts[part.name] = _of_part(nats[mine], weights[mine], size)
-        places.append(by_position(nats[mine]) if positions else {})
+        places.append(by_position(nats[mine], weights[mine]) if positions else {})
     target = np.array(run.data.mixture.target or [1.0] * len(parts))
     target /= target.sum()
     return Heldout(
         **_mean(list(parts.values()), target),
-        by_position={end: float(target @ [of[end] for of in places]) for end in places[0]},
+        by_position={
+            end: float(target @ [of[end] for of in places]) for end in places[0] if all(end in of for of in places)
+        },
         parts=parts,
     )
 
@@ -96,14 +102,16 @@ def _mean(parts: list[PartLoss], target: np.ndarray) -> dict[str, float | int | 
     return found
 
 
-def by_position(nats_BT: np.ndarray) -> dict[int, float]:
+def by_position(nats_BT: np.ndarray, weights_BT: np.ndarray) -> dict[int, float]:
     """Mean nats of the tokens at places 1, 2, 3-4, 5-8, ... of a sequence, by the last place of each group.
 
-    How much a model gains from what it has read (Kaplan et al. 2020, figure 7).
+    How much a model gains from what it has read (Kaplan et al. 2020, figure 7). Groups without a target are left out.
     """
     last = nats_BT.shape[1]
     ends = [2**power for power in range(last.bit_length()) if 2**power < last] + [last]
-    return {end: float(nats_BT[:, start:end].mean()) for start, end in zip([0, *ends[:-1]], ends, strict=True)}
+    groups = {end: slice(start, end) for start, end in zip([0, *ends[:-1]], ends, strict=True)}
+    counts = {end: weights_BT[:, group].sum() for end, group in groups.items()}
+    return {end: float(nats_BT[:, groups[end]].sum() / count) for end, count in counts.items() if count}
 
 
 def ratio(nats: np.ndarray, size: np.ndarray) -> tuple[float, float]:

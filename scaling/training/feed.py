@@ -61,6 +61,7 @@ class Feed:
             context=run.text,
             rows=places,
             pairs=self._pairs,
+            completions=run.completions,
             order=self._order,
         )
 
@@ -80,16 +81,21 @@ class Feed:
     def heldout(self) -> Batch:
         """The fixed held-out set: windows of text, the same for every run of this length."""
         if self._heldout is None:
-            sequences = self._run.data.heldout_sequences
-            self._heldout = heldout(self._store, context=self._run.text, sequences=sequences, pairs=self._pairs)
+            self._heldout = heldout(
+                self._store,
+                context=self._run.text,
+                sequences=self._run.data.heldout_sequences,
+                pairs=self._pairs,
+                completions=self._run.completions,
+            )
         return self._heldout
 
     def heldout_rows(self, rows: np.ndarray) -> Tokens:
         """Rows of the held-out set, as many as a batch has, corrupted in the same way for every run."""
         whole = self.heldout
         rows = rows if self._rows is None else rows[self._rows.mine]
-        others = None if whole.others is None else whole.others[rows]
-        return self._tokens(Batch(whole.window[rows], whole.documents[rows], others), keys(HELDOUT_SEED, rows))
+        others, bears = (None if array is None else array[rows] for array in (whole.others, whole.bears))
+        return self._tokens(Batch(whole.window[rows], whole.documents[rows], others, bears), keys(HELDOUT_SEED, rows))
 
     def _tokens(self, read: Batch, keys_B2: np.ndarray) -> Tokens:
         documents = read.documents if self._run.data.document_attention else None

@@ -16,7 +16,7 @@ def stream_of(lengths):
 def test_short_documents_fill_windows_the_longest_first():
     stream, ends = stream_of([3, 5, 2, 4, 2])
     packed = pack(ends, 8)
-    window, piece = packed.read(stream, np.arange(packed.windows), FILLER)
+    window, piece, _ = packed.read(stream, np.arange(packed.windows), FILLER)
     # 5 and 4 open a window each; 3 fits the fuller one exactly; both of 2 the other.
     assert window.tolist() == [[0, 1, 2, 3, 4, 5, 6, 7], [8, 9, 10, 11, 12, 13, 14, 15]]
     assert piece.tolist() == [[0] * 3 + [1] * 5, [0] * 2 + [1] * 4 + [2] * 2]
@@ -25,16 +25,16 @@ def test_short_documents_fill_windows_the_longest_first():
 def test_best_fit_takes_the_fullest_window_with_room():
     _, ends = stream_of([7, 6, 2])
     packed = pack(ends, 9)
-    window, _ = packed.read(np.arange(15), np.arange(2), FILLER)
+    window, *_ = packed.read(np.arange(15), np.arange(2), FILLER)
     # The 2 fits beside the 7 without a rest, beside the 6 with one.
     assert window.tolist() == [[0, 1, 2, 3, 4, 5, 6, 13, 14], [7, 8, 9, 10, 11, 12, *[FILLER] * 3]]
 
 
 def test_a_long_document_is_cut_so_that_every_target_stays():
     packed = pack(np.array([10]), 4)
-    window, piece = packed.read(np.arange(10), np.arange(packed.windows), FILLER)
+    window, piece, target = packed.read(np.arange(10), np.arange(packed.windows), FILLER)
     assert window.tolist() == [[0, 1, 2, 3], [3, 4, 5, 6], [6, 7, 8, 9]]
-    assert (piece == 0).all()
+    assert (piece == 0).all() and target[:, 1:].all() and not target[:, 0].any()
 
 
 @given(lengths=LENGTHS, width=st.integers(2, 16))
@@ -42,12 +42,28 @@ def test_a_long_document_is_cut_so_that_every_target_stays():
 def test_every_token_but_a_documents_first_is_predicted_once(lengths, width):
     stream, ends = stream_of(lengths)
     packed = pack(ends, width)
-    window, piece = packed.read(stream, np.arange(packed.windows), FILLER)
+    window, piece, target = packed.read(stream, np.arange(packed.windows), FILLER)
     same = (piece[:, 1:] == piece[:, :-1]) & (piece[:, 1:] >= 0)
     firsts = np.concatenate([[0], ends[:-1]])
     assert np.sort(window[:, 1:][same]).tolist() == np.setdiff1d(stream, firsts).tolist()
     assert np.array_equal(window[:, 1:][same], window[:, :-1][same] + 1)
     assert packed.predicted == same.sum()
+    assert np.array_equal(target[:, 1:], same) and not target[:, 0].any()
+
+
+@given(lengths=LENGTHS, width=st.integers(2, 16), seed=st.integers(0, 100))
+@settings(max_examples=200, deadline=None, derandomize=True)
+def test_every_token_of_a_completion_is_predicted_once_and_none_of_a_prompt(lengths, width, seed):
+    stream, ends = stream_of(lengths)
+    firsts = np.concatenate([[0], ends[:-1]])
+    completions = firsts + np.random.default_rng(seed).integers(0, np.array(lengths))
+    packed = pack(ends, width, completions_D=completions)
+    window, piece, target = packed.read(stream, np.arange(packed.windows), FILLER)
+    document = np.searchsorted(ends, stream, side="right")
+    wanted = (stream >= completions[document]) & (stream > firsts[document])
+    assert np.sort(window[target]).tolist() == stream[wanted].tolist()
+    assert packed.predicted == wanted.sum()
+    assert all(target[row][piece[row] == k].any() for row in range(packed.windows) for k in set(piece[row]) - {-1})
 
 
 @given(lengths=LENGTHS, width=st.integers(2, 16), seed=st.integers(0, 100))
@@ -66,7 +82,7 @@ def test_any_rows_in_any_order_are_those_of_the_whole(lengths, width, seed):
 def test_no_two_windows_could_have_been_one():
     lengths = np.random.default_rng(0).integers(2, 30, 400)
     packed = pack(np.cumsum(lengths), 64)
-    _, piece = packed.read(np.arange(lengths.sum()), np.arange(packed.windows), FILLER)
+    _, piece, _ = packed.read(np.arange(lengths.sum()), np.arange(packed.windows), FILLER)
     filled = (piece >= 0).sum(axis=1)
     assert sum(np.sort(filled)[:2]) > 64
     assert filled.sum() / piece.size > 0.99  # as Ding et al. report of real documents

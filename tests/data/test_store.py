@@ -6,7 +6,7 @@ import pytest
 
 from scaling.data.sources import DataError
 from scaling.data.sources.skips import Skipped
-from scaling.data.store import MANIFEST, Store, StoreError, read_manifest, token_dtype, write_split
+from scaling.data.store import MANIFEST, Encoded, Store, StoreError, read_manifest, token_dtype, write_split
 from scaling.data.tokenizer import load_tokenizer
 
 
@@ -60,7 +60,7 @@ def test_tokens_take_the_smallest_integers_that_hold_them():
 
 def test_large_vocabularies_survive_the_disk(tmp_path):
     tokens = np.array([0, 70_000, 65_536], np.int32)
-    counts = write_split(tmp_path, "train", [(tokens, 5), (tokens[:0], 0)], vocab=70_001, eod=1)
+    counts = write_split(tmp_path, "train", [Encoded(tokens, 5), Encoded(tokens[:0], 0)], vocab=70_001, eod=1)
     assert (counts.documents, counts.tokens, counts.bytes) == (2, 5, 5)
     assert np.fromfile(tmp_path / "train.bin", "<u4").tolist() == [0, 70_000, 65_536, 1, 1]
     assert np.fromfile(tmp_path / "train.ends", "<i8").tolist() == [4, 5]
@@ -69,7 +69,7 @@ def test_large_vocabularies_survive_the_disk(tmp_path):
 @pytest.mark.parametrize("token", [-1, 300])
 def test_a_token_outside_the_vocabulary_is_refused(tmp_path, token):
     with pytest.raises(DataError, match=rf"document 0 of train holds tokens {token} to {token}.*vocabulary of 300"):
-        write_split(tmp_path, "train", [(np.array([token]), 1)], vocab=300, eod=0)
+        write_split(tmp_path, "train", [Encoded(np.array([token]), 1)], vocab=300, eod=0)
 
 
 @pytest.mark.parametrize("name", ["train.bin", "validation.bin", "train.ends", "pieces.bytes"])

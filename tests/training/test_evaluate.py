@@ -64,12 +64,17 @@ def test_bits_a_byte_are_counted_over_the_predicted_rest_of_a_prefix(pinned):
     # Bytes as tokens: 16 inputs, whose first 10 are given, and the token after the last: 7 bytes each, less what
     # ends a document, which stands for none.
     expected = (fixed.targets[:, 9:] < 256).sum(axis=1)
-    np.testing.assert_array_equal(target_bytes(run, store, fixed.targets), expected)
+    np.testing.assert_array_equal(target_bytes(run, store, fixed), expected)
 
 
 def test_losses_by_position_are_means_over_groups_that_double():
     nats = np.arange(1.0, 13.0)[None] * np.array([[1.0], [3.0]])  # mean 2 t at place t
-    assert by_position(nats) == {1: 2.0, 2: 4.0, 4: 7.0, 8: 13.0, 12: 21.0}
+    assert by_position(nats, np.ones_like(nats)) == {1: 2.0, 2: 4.0, 4: 7.0, 8: 13.0, 12: 21.0}
+
+
+def test_places_without_a_target_have_no_loss_and_others_are_means_over_targets():
+    weights = np.array([[0.0, 1.0, 1.0, 0.0, 0.0], [0.0, 0.0, 1.0, 1.0, 0.0]])
+    assert by_position(weights * np.array([9.0, 1.0, 2.0, 5.0, 9.0]), weights) == {2: 1.0, 4: 3.0}
 
 
 def test_the_bytes_of_the_heldout_targets_are_those_of_the_text(pinned):
@@ -77,4 +82,4 @@ def test_the_bytes_of_the_heldout_targets_are_those_of_the_text(pinned):
     count = windows(len(store.validation), 16)
     fixed = heldout(store, context=16, sequences=count)
     read = store.validation[1 : 1 + 16 * count]
-    assert target_bytes(run, store, fixed.targets).sum() == store.piece_bytes[read].sum()
+    assert target_bytes(run, store, fixed).sum() == store.piece_bytes[read].sum()

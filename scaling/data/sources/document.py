@@ -1,7 +1,7 @@
 """A document, and what makes one unfit to learn from."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from scaling.config import Source
@@ -27,6 +27,7 @@ class Document:
 
     name: str
     text: str | None
+    prompt_characters: int = 0  # of the text's beginning; the rest is its completion
     url: str = ""
     language: str = ""
     licence: str = ""
@@ -59,6 +60,29 @@ def document(name: str, value: bytes | str | None, most_bytes: int, **facts: str
     if b"\0" in raw or len(raw) - len(raw.translate(None, CONTROLS)) > CONTROLS_SHARE * len(raw):
         return faulty(name, "binary")
     return Document(name=name, text=text, **facts)
+
+
+def of_row(place: str, values: Mapping[str, Any], source: Source) -> Document:
+    """The document that a row of a table is: the prompt, where the source names one, and the text behind it."""
+    known, text = facts(place, values, source), values[source.field]
+    if not source.prompt_field or text is None:
+        return document(value=text, most_bytes=source.most_bytes, **known)
+    if (prompt := values[source.prompt_field]) is None:
+        return faulty(known["name"], "null")
+    found = document(value=prompt + text, most_bytes=source.most_bytes, **known)
+    if found.text is None:
+        return found
+    try:
+        length = len(prompt if isinstance(prompt, str) else prompt.decode())
+    except UnicodeDecodeError:
+        return faulty(known["name"], "not UTF-8")
+    rest = found.text[length:]
+    return faulty(known["name"], "empty") if not rest or rest.isspace() else replace(found, prompt_characters=length)
+
+
+def text_fields(source: Source) -> dict[str, str]:
+    """The fields of a table that hold text, by the setting of Source that names them."""
+    return {name: getattr(source, name) for name in ("field", "prompt_field") if getattr(source, name)}
 
 
 def faulty(name: str, fault: str, detail: str = "") -> Document:

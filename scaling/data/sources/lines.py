@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 from scaling.config import Source
-from scaling.data.sources.document import DataError, Document, document, facts, faulty, named_fields
+from scaling.data.sources.document import DataError, Document, document, faulty, named_fields, of_row, text_fields
 from scaling.data.sources.places import File, at_most, place, until_damage
 
 TEXT_PART_BYTES = 1 << 15  # of the `text` kind: about 300 lines of prose
@@ -101,14 +101,15 @@ def _parsed(name: str, line: bytes, file: File, source: Source) -> tuple[dict[st
     if not isinstance(values, dict):
         detail = f"{where}: holds a {type(values).__name__}, not an object with fields"
         return {}, faulty(name, "not an object", detail)
-    if source.field not in values:
-        detail = f"{where}: no field {source.field!r}; it has {sorted(values)[:20]}; set Source.field to one of them"
-        return values, faulty(name, "no such field", detail)
-    text = values[source.field]
-    if not isinstance(text, str | None):
-        detail = f"{where}: field {source.field!r} holds a {type(text).__name__}, not text; choose another Source.field"
-        return values, faulty(name, "not text", detail)
-    return values, document(value=text, most_bytes=source.most_bytes, **facts(name, values, source))
+    for setting, field in text_fields(source).items():
+        if field not in values:
+            detail = f"{where}: no field {field!r}; it has {sorted(values)[:20]}; set Source.{setting} to one of them"
+            return values, faulty(name, "no such field", detail)
+        if not isinstance(text := values[field], str | None):
+            found = type(text).__name__
+            detail = f"{where}: field {field!r} holds a {found}, not text; choose another Source.{setting}"
+            return values, faulty(name, "not text", detail)
+    return values, of_row(name, values, source)
 
 
 def _require_seen(unseen: set[str], source: Source) -> None:

@@ -59,6 +59,8 @@ def fingerprint(source: Source) -> str:
     if source.kind == "world":
         return hashlib.sha256(json.dumps([worlds.VERSION, to_dict(source.world)]).encode()).hexdigest()
     settings, files = asdict(source), place(source)
+    if not source.prompt_field:  # there was none once: what was prepared then is found
+        del settings["prompt_field"]
     if isinstance(files, Local) and source.kind not in ("stdlib", "packages", "tfds"):
         settings["path"] = str(Path(source.path).expanduser().resolve())
     installed = source.kind in ("stdlib", "packages")

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from scaling.config import Source
-from scaling.data.sources.document import DataError, Document, document, facts, faulty, named_fields
+from scaling.data.sources.document import DataError, Document, faulty, named_fields, of_row, text_fields
 from scaling.data.sources.places import File, damaged, place, tfds_folder, until_damage
 
 BATCH_BYTES = 1 << 24  # of Parquet cells that are decoded at once, on average
@@ -21,14 +21,16 @@ def tfds_examples(source: Source) -> Iterator[Document]:
     examples = _examples(source)
     for index in range(len(examples)):
         example, place_name = examples[index], f"train:{index}"
-        absent = [field for field in (source.field, *named_fields(source).values()) if field not in example]
-        if absent or not isinstance(example[source.field], bytes | str):
+        texts = text_fields(source)
+        wrong = [field for field in named_fields(source).values() if field not in example]
+        wrong += [field for field in texts.values() if not isinstance(example.get(field), bytes | str)]
+        if wrong:
+            setting = next((setting for setting, field in texts.items() if field == wrong[-1]), "field")
             raise DataError(
-                f"{source.path}, example {index}: no text feature {(absent or [source.field])[0]!r}; "
-                f"it has {sorted(example)}; set Source.field to one of them"
+                f"{source.path}, example {index}: no text feature {wrong[-1]!r}; "
+                f"it has {sorted(example)}; set Source.{setting} to one of them"
             )
-        known = facts(place_name, example, source)
-        yield document(value=example[source.field], most_bytes=source.most_bytes, **known)
+        yield of_row(place_name, example, source)
 
 
 def _rows(file: File, source: Source) -> Iterator[Document]:
@@ -41,28 +43,29 @@ def _rows(file: File, source: Source) -> Iterator[Document]:
         if wrong is not None:
             yield wrong
             return
-        row, columns = 0, [source.field, *named_fields(source).values()]
-        rows = max(1, min(1024, BATCH_BYTES * parquet.metadata.num_rows // max(1, _bytes(parquet, source.field))))
+        row, texts = 0, list(text_fields(source).values())
+        columns, size = [*texts, *named_fields(source).values()], sum(_bytes(parquet, field) for field in texts)
+        rows = max(1, min(1024, BATCH_BYTES * parquet.metadata.num_rows // max(1, size)))
         for batch in parquet.iter_batches(batch_size=rows, columns=list(dict.fromkeys(columns))):
             cells = {name: _cells(batch.column(name)) for name in batch.schema.names}
             for index in range(batch.num_rows):
                 values = {name: column[index] for name, column in cells.items()}
-                known = facts(f"{file.name}:{row}", values, source)
-                yield document(value=values[source.field], most_bytes=source.most_bytes, **known)
+                yield of_row(f"{file.name}:{row}", values, source)
                 row += 1
         if row != parquet.metadata.num_rows:
             yield damaged(file, f"{row} rows of {parquet.metadata.num_rows}")
 
 
 def _wrong_columns(schema: Any, file: File, source: Source) -> Document | None:
-    for field in (source.field, *named_fields(source).values()):
+    texts = text_fields(source)
+    for setting, field in [*texts.items(), *(("field", field) for field in named_fields(source).values())]:
         if field not in schema.names:
-            detail = f"{file.where}: no column {field!r}; it has {schema.names}; set Source.field to one of them"
+            detail = f"{file.where}: no column {field!r}; it has {schema.names}; set Source.{setting} to one of them"
             return faulty(file.name, "no such field", detail)
-    kind = schema.field(source.field).type
-    if not _is_text(kind):
-        detail = f"{file.where}: column {source.field!r} holds {kind}, not text; choose another Source.field"
-        return faulty(file.name, "not text", detail)
+    for setting, field in texts.items():
+        if not _is_text(kind := schema.field(field).type):
+            detail = f"{file.where}: column {field!r} holds {kind}, not text; choose another Source.{setting}"
+            return faulty(file.name, "not text", detail)
     return None
 
 
