@@ -5,24 +5,27 @@ on which side of its threshold a document lies.
 """
 
 import re
+from collections.abc import Iterator
 
 from scaling.config.cleaning import Lengths
 from scaling.config.cleaning_heuristics import GopherQuality
 from scaling.data.cleaning.contract import Local, Verdict
+from scaling.data.cleaning.runs import lines, with_plain_space, words_and_spaces, words_with_ascii_letter
 from scaling.data.sources import Document
 
 STOP_WORDS = frozenset({"the", "be", "to", "of", "and", "that", "have", "with"})
 BULLETS = tuple("•‣⁃▶►◦■□▪▫●○–*-")
 ELLIPSES = ("...", "…")
 LETTER = re.compile(r"[^\W\d_]")
-NO_LETTERS = bytes(code for code in range(128) if not chr(code).isalpha() and not chr(code).isspace())
+BEGINNINGS = (400, 4000)  # characters that mostly have stop words enough
 
 
 def lengths(rule: Lengths) -> Local:
     """Drops documents of too few or too many words; a word is what stands between white space."""
 
     def judge(document: Document) -> Verdict:
-        return _verdict(document, _amiss_in_length(len(document.text.split()), rule))
+        words, _ = words_and_spaces(with_plain_space(document.text))
+        return _verdict(document, _amiss_in_length(words, rule))
 
     return judge
 
@@ -31,9 +34,14 @@ def quality(rule: GopherQuality) -> Local:
     """Drops documents that break one of the rules of quality; the first broken one is the reason."""
 
     def judge(document: Document) -> Verdict:
-        words = document.text.split()
-        reason = _amiss_in_length(len(words), rule) or _amiss_in_words(words, document.text, rule)
-        return _verdict(document, reason or _amiss_in_lines(document.text, rule))
+        raw = with_plain_space(document.text)
+        words, spaces = words_and_spaces(raw)
+        reason = (
+            _amiss_in_length(words, rule)
+            or _amiss_in_words(words, spaces, document.text, raw, rule)
+            or _amiss_in_lines(document.text, raw, rule)
+        )
+        return _verdict(document, reason)
 
     return judge
 
@@ -48,8 +56,8 @@ def _amiss_in_length(words: int, rule: Lengths | GopherQuality) -> str:
     return "too many words" if words > rule.most_words else ""
 
 
-def _amiss_in_words(words: list[str], text: str, rule: GopherQuality) -> str:
-    count, characters = len(words), len("".join(words))
+def _amiss_in_words(count: int, spaces: int, text: str, raw: bytes, rule: GopherQuality) -> str:
+    characters = len(text) - spaces
     if characters < rule.least_mean_word * count:
         return "words too short"
     if characters > rule.most_mean_word * count:
@@ -58,49 +66,43 @@ def _amiss_in_words(words: list[str], text: str, rule: GopherQuality) -> str:
         return "too many hash signs"
     if sum(map(text.count, ELLIPSES)) > rule.most_symbols * count:
         return "too many ellipses"
-    if not _letters_suffice(words, text, rule.least_words_with_letter * count):
+    if not _letters_suffice(text, raw, rule.least_words_with_letter * count):
         return "too many words without a letter"
-    return "" if _stop_words(words, rule.least_stop_words) else "too few stop words"
+    return "" if _stop_words(text, rule.least_stop_words) else "too few stop words"
 
 
-def _letters_suffice(words: list[str], text: str, least: float) -> bool:
+def _letters_suffice(text: str, raw: bytes, least: float) -> bool:
     """Whether so many words have a letter."""
-    if _with_ascii_letter(text) >= least:
+    if words_with_ascii_letter(raw) >= least:
         return True
     if text.isascii():
         return False
-    foreign = [word for word in words if not word.isascii()]
-    plain = " ".join(word for word in words if word.isascii())
-    return _with_ascii_letter(plain) + sum(1 for word in foreign if LETTER.search(word)) >= least
+    words = text.split()
+    plain = " ".join(word for word in words if word.isascii()).encode()
+    foreign = sum(1 for word in words if not word.isascii() and LETTER.search(word))
+    return words_with_ascii_letter(plain) + foreign >= least
 
 
-def _with_ascii_letter(text: str) -> int:
-    """How many words have one; fewer where white space is not of ASCII."""
-    # What is left of words when everything but ASCII letters is taken from the text: done in one go over the bytes.
-    return len(text.encode("ascii", "ignore").translate(None, NO_LETTERS).split())
+def _stop_words(text: str, least: int) -> bool:
+    return any(len(STOP_WORDS.intersection(part)) >= least for part in _beginnings(text))
 
 
-def _stop_words(words: list[str], least: int) -> bool:
-    # Mostly the beginning tells.
-    return any(len(STOP_WORDS.intersection(map(str.lower, part))) >= least for part in (words[:200], words))
+def _beginnings(text: str) -> Iterator[list[str]]:
+    """The words of the text's beginning, of more of it, and of all, in small letters."""
+    for size in BEGINNINGS:
+        if size < len(text):
+            yield text[:size].lower().split()[:-1]  # without a word that may be cut in two
+    yield text.lower().split()
 
 
-def _bullets_exceed(lines: list[str], most: float) -> bool:
-    """Whether more lines than so many begin with a bullet; looks no further than it takes to know that they do not."""
-    left = len(lines)
-    for line in lines:
-        if not line.startswith(BULLETS):
-            left -= 1
-            if left <= most:
-                return False
-    return True
-
-
-def _amiss_in_lines(text: str, rule: GopherQuality) -> str:
-    lines = [line for line in map(str.strip, text.split("\n")) if line]
-    if lines and _bullets_exceed(lines, rule.most_bullet_lines * len(lines)):
+def _amiss_in_lines(text: str, raw: bytes, rule: GopherQuality) -> str:
+    count = lines(raw)
+    bullets, ellipses = sum(map(text.count, BULLETS)), sum(map(text.count, ELLIPSES))
+    # Wherever they stand, too few of them settle it.
+    if bullets <= rule.most_bullet_lines * count and ellipses <= rule.most_ellipsis_lines * count:
+        return ""
+    stripped = [line for line in map(str.strip, text.split("\n")) if line]
+    if sum(line.startswith(BULLETS) for line in stripped) > rule.most_bullet_lines * count:
         return "too many lines with a bullet"
-    if sum(map(text.count, ELLIPSES)) > rule.most_ellipsis_lines * len(lines):
-        ends = sum(line.endswith(ELLIPSES) for line in lines)
-        return "too many lines that end in an ellipsis" if ends > rule.most_ellipsis_lines * len(lines) else ""
-    return ""
+    ends = sum(line.endswith(ELLIPSES) for line in stripped)
+    return "too many lines that end in an ellipsis" if ends > rule.most_ellipsis_lines * count else ""

@@ -12,15 +12,15 @@ import numpy as np
 
 from scaling.config.cleaning_heuristics import GopherRepetition
 from scaling.data.cleaning.contract import Local, Verdict
+from scaling.data.cleaning.runs import SPACE, with_plain_space
 from scaling.data.cleaning.words import constants, strings_of
 from scaling.data.sources import Document
 
 PARAGRAPHS = re.compile(r"\n(?:[^\S\n]*\n)+")  # what lies between two of them: one empty line or more
 FEWEST, TOP, MOST = 2, 4, 10  # words: a top n-gram has 2 to 4, a duplicate one 5 to 10
 HASH = np.uint64(0x9E3779B97F4A7C15)  # odd, its bits mixed: 2^64 over the golden ratio
-WIDE_SPACE = re.compile(r"[^\S\x00-\x7f]")  # white space that is not of ASCII
 BYTES = constants(256, seed=3)  # what each byte counts for the hash of a word
-BYTES[[byte for byte in range(128) if chr(byte).isspace()]] = 0
+BYTES[list(SPACE)] = 0
 
 
 def repetition(rule: GopherRepetition) -> Local:
@@ -34,12 +34,12 @@ def repetition(rule: GopherRepetition) -> Local:
 
 
 def _lines(text: str, rule: GopherRepetition) -> str:
-    lines = [line for line in map(str.strip, text.split("\n")) if line]
+    lines = list(filter(None, map(str.strip, text.split("\n"))))
     return _parts(lines, "lines", rule.duplicate_lines, rule.duplicate_line_characters)
 
 
 def _paragraphs(text: str, rule: GopherRepetition) -> str:
-    paragraphs = [part for part in map(str.strip, PARAGRAPHS.split(text)) if part]
+    paragraphs = list(filter(None, map(str.strip, PARAGRAPHS.split(text))))
     return _parts(paragraphs, "paragraphs", rule.duplicate_paragraphs, rule.duplicate_paragraph_characters)
 
 
@@ -64,8 +64,7 @@ def _ngrams(text: str, rule: GopherRepetition) -> str:
 
 def _words(text: str) -> tuple[np.ndarray, np.ndarray]:
     """Of each word its hash, uint64, and its characters, int64."""
-    plain = text if text.isascii() else WIDE_SPACE.sub(" ", text)
-    buffer = np.frombuffer(plain.encode(errors="surrogatepass") + b" ", np.uint8)
+    buffer = np.frombuffer(with_plain_space(text) + b" ", np.uint8)
     starts, ends, hashes = strings_of(buffer, BYTES)
     if text.isascii():
         return hashes, ends - starts
@@ -84,28 +83,28 @@ def _keys(words: np.ndarray, n: int) -> np.ndarray:
 
 def _frequent(words: np.ndarray, ends: np.ndarray, most: dict[int, float]) -> str:
     """The reason for which its most frequent n-grams of FEWEST to TOP words drop a document, or ""."""
-    often = len(words)
+    often = len(words)  # none occurs more often; nor than the most frequent of fewer words does
     for n in range(FEWEST, TOP + 1):
-        starts = len(words) - n + 1
-        if starts < 2:
+        if len(words) < n + 1 or often < 2:
             return ""
         longest = int((ends[n:] - ends[:-n]).max())
-        # None occurs oftener than the most frequent of fewer words does.
-        if often * longest <= most[n]:
+        enough = int(most[n] // longest) + 1  # times, before which it cannot hold too much
+        if often < enough:
             continue
         keys = _keys(words, n)
-        often, frequent = _most_frequent(keys)
-        if often < 2:
-            return ""
-        if often * longest > most[n] and _top(keys, frequent, n, ends) > most[n]:
+        ordered = np.sort(keys)
+        if not (ordered[enough - 1 :] == ordered[: len(ordered) - enough + 1]).any():
+            often = enough - 1
+            continue
+        often, frequent = _most_frequent(ordered)
+        if often > 1 and _top(keys, frequent, n, ends) > most[n]:
             return f"one {n}-gram too often"
     return ""
 
 
-def _most_frequent(keys: np.ndarray) -> tuple[int, np.ndarray]:
-    """How often the most frequent key occurs, and all keys that do so, ascending."""
-    ordered = np.sort(keys)
-    lasts = np.append(np.flatnonzero(ordered[1:] != ordered[:-1]), len(keys) - 1)
+def _most_frequent(ordered: np.ndarray) -> tuple[int, np.ndarray]:
+    """How often the most frequent of ordered keys occurs, and all keys that do so, ascending."""
+    lasts = np.append(np.flatnonzero(ordered[1:] != ordered[:-1]), len(ordered) - 1)
     counts = np.diff(lasts, prepend=-1)
     often = counts.max()
     return int(often), ordered[lasts[counts == often]]
@@ -119,30 +118,24 @@ def _top(keys: np.ndarray, frequent: np.ndarray, n: int, ends: np.ndarray) -> in
 
 
 def _repeated_ngrams(words: np.ndarray, ends: np.ndarray, most: dict[int, float]) -> str:
-    """The reason for which n-grams of TOP + 1 to MOST words that occur again drop a document, or "".
+    """The reason for which n-grams of TOP + 1 to MOST words that stood before drop a document, or "".
 
-    Length by length, until n-grams that occur twice hold too little for any
-    length left: that can only fall with n.
+    Length by length, until they hold too little for any length left: an
+    n-gram that stood before is made of shorter ones that did, so that what
+    they hold can only fall with n.
     """
-    n, keys, least = TOP + 1, _keys(words, TOP + 1), min(most[n] for n in range(TOP + 1, MOST + 1))
-    if len(keys) < 2:
-        return ""
-    ordered = np.sort(keys)
-    # Twice as many at most occur more than once as are equal to the one before. Sorting alone is quick.
-    if 2 * np.count_nonzero(ordered[1:] == ordered[:-1]) * int((ends[n:] - ends[:-n]).max()) <= least:
-        return ""
-    order = np.argsort(keys)
-    same = ordered[1:] == ordered[:-1]
-    places = np.sort(order[np.append(same, False) | np.insert(same, 0, False)])
-    kinds, first = None, None
-    while places.size and _covered(places, n, ends) > min(most[m] for m in range(n, MOST + 1)):
-        if kinds is None:
-            kinds, first = _numbered(keys[places])
-        if _covered(places[~first], n, ends) > most[n]:
+    places, kinds, first = _recurring(_keys(words, TOP + 1))
+    for n in range(TOP + 1, MOST + 1):
+        held = _covered(places[~first], n, ends)
+        if held > most[n]:
             return f"too many characters in repeated {n}-grams"
-        if n == MOST:
-            break
-        n, (places, kinds, first) = n + 1, _repeated(places, kinds)
+        if held <= min(most[m] for m in range(n, MOST + 1)):
+            return ""
+        # An n-gram that occurs twice begins and ends with (n-1)-grams that do.
+        follows = np.flatnonzero(places[1:] == places[:-1] + 1)
+        pairs = kinds[follows] * (int(kinds.max()) + 1) + kinds[follows + 1]
+        among, kinds, first = _recurring(pairs.astype(np.uint64) * HASH)
+        places = places[follows[among]]
     return ""
 
 
@@ -150,29 +143,35 @@ def _thresholds(rule: GopherRepetition) -> dict[int, float]:
     return dict(enumerate((*rule.top_ngrams, *rule.duplicate_ngrams), start=FEWEST))
 
 
-def _repeated(places: np.ndarray, same: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """From (n-1)-grams that occur at least twice, the n-grams that do.
+def _recurring(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Where keys stand that occur more than once, ascending.
 
-    places: where they begin, ascending. same: a number for each, equal for
-    equal ones. Returns both for the n-grams, and which of these are the first of their kind.
+    For each of them a number, equal for equal ones, and whether it is the first of its kind.
     """
-    follows = places[1:] == places[:-1] + 1  # an n-gram that occurs twice begins and ends with such (n-1)-grams
-    places, left, right = places[:-1][follows], same[:-1][follows], same[1:][follows]
-    if not places.size:
-        return places, left, np.zeros(0, bool)
-    kinds, first = _numbered(left * (int(same.max()) + 1) + right)
-    often = np.bincount(kinds)[kinds] > 1
-    return places[often], kinds[often], first[often]
+    order, again = _ordered(keys)
+    held = np.flatnonzero(again[:-1] | again[1:])
+    back = np.argsort(order[held])
+    held = held[back]
+    return order[held], np.cumsum(~again)[held], ~again[held]
 
 
-def _numbered(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """A number for each value, equal for equal ones, and whether it is the first of its kind."""
-    order = np.argsort(values, kind="stable")
-    ordered = values[order]
-    begins = np.r_[True, ordered[1:] != ordered[:-1]]
-    kinds, first = np.empty(len(values), np.int64), np.empty(len(values), bool)
-    kinds[order], first[order] = np.cumsum(begins) - 1, begins
-    return kinds, first
+def _ordered(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The places of keys in the order of the keys, equal ones ascending, and whether each equals the one before it.
+
+    The second has one more, which is False.
+    """
+    # A place takes the lowest bits of its key: numbers are sorted several times as fast as their order is found.
+    bits = np.uint64(len(keys).bit_length())
+    packed = np.sort((keys >> bits << bits) | np.arange(len(keys), dtype=np.uint64))
+    order = (packed & ((np.uint64(1) << bits) - np.uint64(1))).astype(np.int64)
+    packed >>= bits
+    again = np.zeros(len(keys) + 1, bool)
+    again[1:-1] = packed[1:] == packed[:-1]
+    same = np.flatnonzero(again)
+    if (keys[order[same]] != keys[order[same - 1]]).any():  # in the bits that the places took
+        order = np.argsort(keys, kind="stable")
+        again[1:-1] = keys[order[1:]] == keys[order[:-1]]
+    return order, again
 
 
 def _covered(places: np.ndarray, n: int, ends: np.ndarray) -> int:

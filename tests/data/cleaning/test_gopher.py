@@ -104,3 +104,11 @@ def test_ellipses_within_lines_do_not_count_as_their_ends():
     assert reason("\n".join(lines)) == ""
     ending = [f"{line} ..." if number < 4 else line for number, line in enumerate(lines)]
     assert reason("\n".join(ending), most_symbols=1.0) == "too many lines that end in an ellipsis"
+
+
+@pytest.mark.parametrize("space", ["\x1c", "\x1d", "\x1e", "\x1f", "\x85"])
+@pytest.mark.parametrize(("digits", "expected"), [(20, ""), (21, "too many words without a letter")])
+def test_separators_of_information_part_words_and_are_none(space, digits, expected):
+    made = ["with", "have"] + ["that"] * (98 - digits) + ["1234"] * digits
+    assert reason(space.join(made)) == expected
+    assert reason(f" {space} ".join(made)) == expected

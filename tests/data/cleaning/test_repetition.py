@@ -130,6 +130,18 @@ def test_characters_and_white_space_need_not_be_of_ascii(space, letter, copies, 
     assert reason(space.join(words), **(NEVER | {"top_ngrams": (0.25, 1.0, 1.0)})) == expected
 
 
+@pytest.mark.parametrize("bits", [0, 4, 40])  # the lowest are where places are put to sort with the keys
+@pytest.mark.parametrize("seed", range(10))
+def test_keys_that_recur_are_found_whatever_bits_they_differ_in(bits, seed):
+    random = np.random.default_rng(seed)
+    keys = random.integers(0, 12, int(random.integers(0, 40))).astype(np.uint64) << np.uint64(bits)
+    places, kinds, first = repetition._recurring(keys)
+    every = Counter(keys.tolist())
+    assert places.tolist() == [place for place, key in enumerate(keys.tolist()) if every[key] > 1]
+    assert first.tolist() == [key not in keys[:place] for place, key in zip(places, keys[places], strict=True)]
+    assert len(set(zip(kinds.tolist(), keys[places].tolist(), strict=True))) == len(set(kinds.tolist())) == first.sum()
+
+
 def test_prose_passes_and_no_words_are_no_repetition():
     assert reason("") == reason("   \n") == reason("one") == ""
     assert reason(" ".join(distinct(300))) == ""
