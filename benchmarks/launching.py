@@ -26,9 +26,11 @@ from pathlib import Path
 
 from benchmarks.machine import command, machine, save
 from benchmarks.planning import write_records
-from scaling.config import Placement
+from scaling.attempts import begin, end
+from scaling.config import Placement, run_id
 from scaling.data.prepare import prepare
 from scaling.plan import pin
+from scaling.record import RunDirectory
 from scaling.sweeps.study_file import read
 from scaling.workspace import Workspace
 
@@ -112,6 +114,9 @@ def write_done(path: Path, workspace: Workspace) -> None:
     study = pin(study, lambda data: replace(data, content=stores[data].manifest.content))
     study = replace(study, placement=Placement(tracking="off"))
     write_records(study, workspace)
+    for run in study.runs:
+        directory = RunDirectory(workspace.runs / run_id(run))
+        end(directory, begin(directory), "finished")
     page = workspace.reports / study.name / "report.html"
     page.parent.mkdir(parents=True)
     time.sleep(0.1)  # clocks of files go in ticks

@@ -1,6 +1,6 @@
 """How often a run was begun, and how its attempts ended: counts of what `scaling.attempts` noted."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 
 from scaling.attempts import FAULTS, Attempt
@@ -16,9 +16,13 @@ class Attempts:
     killed: int = 0  # ended without a word, or taken over: a machine lost, a hard kill, or memory that ran out
     failed: int = 0  # by an error, or for want of memory on the device
 
-    def plus(self, other: "Attempts") -> "Attempts":
-        names = [field.name for field in fields(Attempts)]
-        return Attempts(**{name: getattr(self, name) + getattr(other, name) for name in names})
+
+NEVER = Attempts()
+
+
+def total(every: Iterable[Attempts]) -> Attempts:
+    every = list(every)
+    return Attempts(**{field.name: sum(getattr(one, field.name) for one in every) for field in fields(Attempts)})
 
 
 def ends(found: Sequence[Attempt], held: bool) -> list[str]:
@@ -28,6 +32,8 @@ def ends(found: Sequence[Attempt], held: bool) -> list[str]:
 
 
 def count(found: Sequence[Attempt], held: bool) -> Attempts:
+    if not found:
+        return NEVER
     causes = ends(found, held)
     return Attempts(
         begun=len(found),

@@ -3,9 +3,8 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import reduce
 
-from launch.attempts import Attempts
+from launch.attempts import Attempts, total
 from launch.planned import Price, StudyPlan
 from launch.status import SETTLED, State
 from scaling.hardware import HARDWARE, Hardware, hardware_of
@@ -52,7 +51,7 @@ def overview(plan: StudyPlan, found: Sequence[State], hardware: Hardware | None 
         planned_so_far=so_far,
         planned=whole,
         unmeasured=sum(state.wall_seconds is None for state in found),
-        attempts=reduce(Attempts.plus, (state.attempts for state in found), Attempts()),
+        attempts=total(state.attempts for state in found),
         later=plan.later,
     )
 

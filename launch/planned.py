@@ -4,6 +4,7 @@ Runs that differ only in seed, length, rates or trunk take equally long a step, 
 one of each kind is made a `RunConfig` and priced; the others follow from it.
 """
 
+import marshal
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -114,11 +115,11 @@ def study_plan(path: Path) -> StudyPlan:
 
 
 def _runs(entries: Iterable[dict[str, Any]], where: str) -> tuple[PlanRun, ...]:
-    kinds: dict[str, dict[str, Any]] = {}
+    kinds: dict[bytes, dict[str, Any]] = {}
     runs = []
     for entry in entries:
         config = entry["config"]
-        key = repr([config.get(name) for name in KIND])
+        key = marshal.dumps([config.get(name) for name in KIND], 2)  # one of bytes, as repr is of text, but faster
         if key not in kinds:
             kind = from_dict(RunConfig, config, f"{where}: run {entry['run_id']}")
             size = params(kind.model, kind.objective).total
@@ -136,6 +137,7 @@ def plan_from(command: str, options: type, arguments: Sequence[str]) -> tuple[St
     are then options too.
     Raises ValueError where no such study was launched.
     """
+    studies.collect_rarely()
     first = arguments[0] if arguments else "-"
     if first.startswith("-") and first not in ("-h", "--help"):
         raise ValueError(f"which study? scaling {command} STUDY. {launched_there(Workspace())}")

@@ -39,7 +39,7 @@ class Memory:
         known = self._known.get(name)
         try:
             if known is None or known[0] != _stamp(os.stat(name)):
-                with open(name, "rb") as file:
+                with open(name, "rb", buffering=0) as file:
                     known = self._known[name] = _stamp(os.fstat(file.fileno())), _settled(path, file.read())
         except FileNotFoundError:  # or it was moved aside just now
             return None

@@ -1,6 +1,5 @@
 """What users ask of a study that is under way or done, and what they change about it."""
 
-import gc
 import json
 import time
 from dataclasses import asdict, dataclass
@@ -40,12 +39,8 @@ class WatchOptions(WhereOptions):
 
 def status(arguments: list[str]) -> None:
     """How far each run of a launched study is, what it took, and how long it will still take."""
-    gc.disable()  # it would look again and again at what thousands of files hold: a tenth of the time
-    try:
-        plan, options = plan_from("status", StatusOptions, arguments)
-        whole, found = _look(plan, options, Memory())
-    finally:
-        gc.enable()
+    plan, options = plan_from("status", StatusOptions, arguments)
+    whole, found = _look(plan, options, Memory())
     if options.json:
         return print(json.dumps({**asdict(whole), "runs": [asdict(state) for state in found]}))
     print_status(whole, found, console, all_runs=options.runs)

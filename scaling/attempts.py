@@ -56,7 +56,7 @@ def end(directory: RunDirectory, attempt: int, cause: Cause, message: str = "") 
 def attempts(directory: RunDirectory) -> tuple[Attempt, ...]:
     """All that was noted; lines that were torn by a crash are left out."""
     try:
-        with open(os.path.join(directory.path, ATTEMPTS), "rb") as file:
+        with open(os.path.join(directory.path, ATTEMPTS), "rb", buffering=0) as file:
             lines = file.read().splitlines()
     except FileNotFoundError:
         return ()

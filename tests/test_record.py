@@ -231,3 +231,19 @@ def test_the_final_training_loss_leaves_out_skipped_steps(tmp_path, run, record)
         made_with=record.provenance,
     )
     assert made.train_loss == 2.0  # the last 5% of two steps is one
+
+
+def test_a_record_is_known_as_it_was_written_from_its_text_and_else_from_what_it_says(directory, record):
+    write_record(directory, record)
+    text = directory.record.read_text()
+    # As some editors and file systems leave it: the same content, other white space.
+    directory.record.write_text(text.replace("\n ", "\r\n\t").replace('": ', '":  '))
+    assert status_in(directory) == "finished"
+    directory.record.write_text(text.replace('"attempts": 1', '"attempts": 2'))
+    with pytest.raises(RecordError, match="edited after it was written"):
+        status_in(directory)
+
+
+def test_a_message_that_looks_like_a_record_is_no_fault(directory, record):
+    write_record(directory, replace(record, status="failed", message='no "digest": "0" in\n  {"a": 1, "digest": 2}'))
+    assert status_in(directory) == "failed"

@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable
 from dataclasses import MISSING, fields, is_dataclass
 from functools import cache, lru_cache
-from operator import attrgetter
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 RUN_ID_LENGTH = 16  # hex digits: 64 bits, a collision in 1e6 runs has odds of 3e-8
 
-_KEPT = "_run_id"  # among a run's attributes
+_KEPT, _PART = "_run_id", "_said"  # among the attributes of a run, and of its parts
 _json = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False).encode
 _unchanged: set[tuple[Any, ...]] = set()  # signatures of runs whose types validation leaves as they are
 
@@ -32,6 +32,8 @@ def to_json(config: Any) -> str:
 
 
 def _value_json(value: Any) -> str:
+    if type(value) is int:  # of thousands of runs nearly all that differs
+        return str(value)
     return _part_json(value) if is_dataclass(value) else json.dumps(_plain(value, to_dict))
 
 
@@ -84,24 +86,44 @@ def run_id(run: Any) -> str:
     return kept[_KEPT]
 
 
-@cache
 def _run_id(run: Any) -> str:
-    given = {f.name: getattr(run, f.name) for f in fields(run)}
+    members = _members(type(run))
+    given = {name: getattr(run, name) for name, _ in members}
     parts = {name: _part(value) for name, value in given.items() if is_dataclass(value)}
     scalars = _canonical(type(run), given, parts)
-    members = []
-    for f in sorted(fields(run), key=attrgetter("name")):
-        value = parts[f.name][0] if f.name in parts else scalars[f.name]
-        if f.default is MISSING or (value is not f.default and value != f.default):
-            members.append(f'"{f.name}":{parts[f.name][1] if f.name in parts else _json(value)}')
-    text = "{" + ",".join(members) + "}"
+    said = []
+    for name, default in members:
+        value = parts[name][0] if name in parts else scalars[name]
+        if default is MISSING or (value is not default and value != default):
+            said.append(f'"{name}":{parts[name][1] if name in parts else _scalar_json(value)}')
+    text = "{" + ",".join(said) + "}"
     return hashlib.sha256(text.encode()).hexdigest()[:RUN_ID_LENGTH]
 
 
 @cache
+def _members(kind: type) -> tuple[tuple[str, Any], ...]:
+    """Names and defaults of a config's fields, by name."""
+    return tuple(sorted(((f.name, f.default) for f in fields(kind)), key=itemgetter(0)))
+
+
+def _scalar_json(value: Any) -> str:
+    return str(value) if type(value) is int else _json(value)
+
+
 def _part(config: Any) -> tuple[Any, str]:
-    """A part of a run, validated, and its hashed payload. Thousands of runs share a few models and data sets."""
-    canonical = from_dict(type(config), to_dict(config), "run_id")
+    """A part of a run, validated, and its hashed payload. Thousands of runs share a few models and data sets.
+
+    It is kept with the part: to look it up by value, the part's many fields would be hashed for every run.
+    """
+    kept = vars(config)
+    if _PART not in kept:
+        kept[_PART] = _said(config)
+    return kept[_PART]
+
+
+@cache
+def _said(part: Any) -> tuple[Any, str]:
+    canonical = from_dict(type(part), to_dict(part), "run_id")
     return canonical, _json(hashed_payload(canonical))
 
 

@@ -14,8 +14,6 @@ from functools import cached_property
 from math import prod
 from typing import Literal, NamedTuple, get_args
 
-import numpy as np
-
 Kind = Literal["all-reduce", "all-gather", "reduce-scatter", "collective-permute", "all-to-all"]
 
 _BITS = {"pred": 8, "c64": 64, "c128": 128, "token": 0, "opaque": 0}
@@ -174,6 +172,8 @@ def _elements(shape: str) -> list[str]:
 
 def _groups(line: str, mesh: Mapping[str, int]) -> list[list[int]]:
     """Devices that exchange something with each other; of a permutation pairs of source and target."""
+    import numpy as np  # here: every command knows the kinds above, few look into programs
+
     if iota := _IOTA.search(line):
         shape, dims = ([int(n) for n in text.split(",")] for text in (iota[1], iota[2]))
         order = [int(n) for n in iota[3].split(",")] if iota[3] else range(len(dims))
@@ -185,6 +185,8 @@ def _groups(line: str, mesh: Mapping[str, int]) -> list[list[int]]:
 
 def _axes(groups: list[list[int]], kind: str, mesh: Mapping[str, int]) -> tuple[str, ...]:
     """The axes along which the devices of a group differ."""
+    import numpy as np
+
     shape = tuple(mesh.values())
     differing: set[str] = set()
     for group in groups:
