@@ -20,6 +20,7 @@ from analysis.decisions import estimate
 from analysis.doubt import Doubt
 from analysis.isoflop import PowerLaw
 from analysis.laws import power_law
+from analysis.leaders import Ranking, rankings
 from analysis.learning_rates import RateCurve, rate_curves
 from analysis.misfit import SeedNoise, seed_noise
 from analysis.pooled import Equality, pool
@@ -67,6 +68,7 @@ class Comparison:
     baselines: pa.Table  # runs that took no training FLOPs, such as counted n-grams; column `arm`
     same: tuple[SameExponent, ...]
     worth: tuple[Worth, ...]
+    rankings: tuple[Ranking, ...]  # of the arms at each budget
     rates: tuple[RateCurve, ...]
     seeds: SeedNoise | None  # of all arms together
     not_done: tuple[NotDone, ...]
@@ -122,6 +124,7 @@ def compare_arms(
         baselines=table.filter(pc.is_in(table["run_id"], pa.array(sorted(free), pa.string()))),
         same=same,
         worth=worth,
+        rankings=rankings(arms),
         rates=rates,
         seeds=seeds,
         not_done=tuple(not_done),

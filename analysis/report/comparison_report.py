@@ -12,15 +12,18 @@ from analysis import figures
 from analysis.compared_arm import SAME, axis_name
 from analysis.comparison import BITS, Comparison
 from analysis.figures.arms import baselines, bits_of_loss, has
+from analysis.leaders import reign
 from analysis.report.comparison_text import (
     ALL,
     ARM_HEAD,
     NONE,
+    RANK_HEAD,
     WORTH_HEAD,
     arm_rows,
     comparison_json,
     exponent_lines,
     position_rows,
+    ranking_rows,
     summarise_comparison,
     worth_row,
 )
@@ -49,6 +52,7 @@ def write_comparison(manifest: Manifest, found: Comparison, folder: Path) -> Pat
             section("Figures", "".join(shown.values())),
             arms_section(found),
             exponents(found),
+            _rankings(found),
             _positions(found),
             _published(manifest, found),
             _left_out(found, manifest),
@@ -108,6 +112,8 @@ def _answer(found: Comparison) -> list[str]:
         goal = f" ({objective.replace('_', ' ')})" if len(found.objectives) > 1 else ""
         unit = f" in {found.unit}" if found.unit == BITS else ""
         said.append(f"Loss{goal}{unit} at {at}, the lowest first: {ranked}.")
+    if len(found.objectives) == 1:
+        said += _turns(found)
     if said and found.seeds:
         said[-1] += f" Runs that differ by their seed alone differ by {percent(found.seeds.scale)}."
     for item in found.same:
@@ -115,6 +121,18 @@ def _answer(found: Comparison) -> list[str]:
         said.append(f"The exponents of {item.of} {differ} between {plural(len(item.arms), 'arm')} "
                     f"(p = {item.result.p:.2g}).")  # fmt: skip
     return said
+
+
+def _turns(found: Comparison) -> list[str]:
+    """Which arm is best up to which budget, where the order turns."""
+    reigns = reign(found.rankings)
+    if len(reigns) < 2:
+        return []
+    told = [
+        f"{name} " + (f"at {flops(low)}" if low == high else f"from {flops(low)} to {flops(high)}")
+        for name, low, high in reigns
+    ]
+    return [f"The best arm changes with the budget: {', '.join(told)} FLOPs."]
 
 
 def _loss_at(table: pa.Table, x: str, value: float) -> float:
@@ -243,6 +261,11 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Without the columns that say nothing of any arm."""
     keep = [i for i in range(len(head)) if i == 0 or any(row[i] not in (NONE, ALL) for row in rows)]
     return table_html([head[i] for i in keep], [[row[i] for i in keep] for row in rows])
+
+
+def _rankings(found: Comparison) -> str:
+    rows = ranking_rows(found)
+    return section("The best arm at each budget", _table(RANK_HEAD, rows)) if rows else ""
 
 
 def _positions(found: Comparison) -> str:

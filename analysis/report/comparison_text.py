@@ -8,9 +8,10 @@ from analysis.compared_arm import ComparedArm, axis_name
 from analysis.comparison import BITS, Comparison, Worth, positions
 from analysis.report.export import plain
 from analysis.tables.table import column
-from analysis.words import compact, flops, interval, plural, short
+from analysis.words import compact, flops, interval, percent, plural, short
 
 NONE, ALL = "-", "all"
+RANK_HEAD = ("budget (FLOPs)", "objective", "best", "loss", "lead", "then")
 ARM_HEAD = ("arm", "objective", "runs", "parameters", "active", "tokens", "C (FLOPs)", "loss", "se", "bits per byte")
 WORTH_HEAD = ("arm", "against", "loss", "the other's", "times as many", "")
 
@@ -34,6 +35,7 @@ def summarise_comparison(found: Comparison) -> str:
     for item in found.worth:
         arm, first, loss, at, factor, outside = worth_row(found, item)
         lines.append(f"{arm}: for a loss of {loss} {factor} times the {at} of {first} {outside}".rstrip())
+    lines += ranking_lines(found)
     lines += [
         f"best learning rate of {curve.arm}, {curve.label}: {curve.best:.3g}" + (" (edge)" if curve.edge else "")
         for curve in found.rates
@@ -64,6 +66,30 @@ def exponent_lines(found: Comparison) -> list[str]:
         + (f", N* ~ C^{interval(arm.isoflop.params.exponent)}" if arm.isoflop and arm.isoflop.params else "")
         for arm in found.arms if arm.line
     ]  # fmt: skip
+
+
+def ranking_lines(found: Comparison) -> list[str]:
+    """The arms at each budget, the best first, and how far it is ahead."""
+    return [
+        f"at {budget} FLOPs{'' if objective in (NONE, ALL) else f' ({objective})'}: {best} {loss} ({lead} ahead), {then}"
+        for budget, objective, best, loss, lead, then in ranking_rows(found)
+    ]
+
+
+def ranking_rows(found: Comparison) -> list[tuple[str, ...]]:
+    """Under RANK_HEAD."""
+    several = len(found.objectives) > 1
+    return [
+        (
+            flops(item.budget),
+            (item.objective or NONE).replace("_", " ") if several else ALL,
+            item.best,
+            f"{item.losses[0][1]:.4f}",
+            percent(item.lead),
+            ", ".join(f"{name} {loss:.4f}" for name, loss in item.losses[1:]),
+        )
+        for item in found.rankings
+    ]
 
 
 def worth_row(found: Comparison, item: Worth) -> tuple[str, ...]:
@@ -109,6 +135,7 @@ def comparison_json(found: Comparison) -> dict[str, Any]:
             ],
             "equal_exponents": [{"of": s.of, "arms": s.arms, **vars(s.result)} for s in found.same],
             "worth": found.worth,
+            "rankings": found.rankings,
             "learning_rates": found.rates,
             "seed_noise": found.seeds,
             "not_done": found.not_done,

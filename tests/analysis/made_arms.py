@@ -78,3 +78,17 @@ def rates():
                 size = 24.0 * width**2
                 runs.add(arm, params=size, tokens=1e6, flops=6e6 * size, loss=loss, lr=2.0**log_rate, dim=width)
     return runs.study("rates")
+
+
+def crossing():
+    """Two arms whose laws cross between the second and the third of four budgets; two seeds of one cell of `fast`."""
+    runs = Runs()
+    for arm, slope in (("fast", -0.05), ("slow", -0.15)):
+        for budget in BUDGETS:
+            loss = 3 * (budget / 5e10) ** slope
+            size = 100 * budget**0.2
+            cell = {"params": size, "tokens": budget / 6 / size, "flops": budget, "budget": budget}
+            runs.add(arm, loss=loss, **cell)
+            if (arm, budget) == ("fast", BUDGETS[3]):
+                runs.add(arm, loss=1.5 * loss, seed=1, **cell)
+    return runs.study("crossing")

@@ -2,7 +2,7 @@ import json
 import re
 
 import pytest
-from made_arms import Runs, budgets, rates, sizes
+from made_arms import Runs, budgets, crossing, rates, sizes
 
 from analysis.comparison import compare_arms
 from analysis.report.comparison_report import write_comparison
@@ -114,3 +114,9 @@ def test_a_study_without_a_usable_run_still_has_a_page(quick, tmp_path):
     runs.add("a", params=1e4, tokens=1e6, flops=6e10, loss=3.0, status="diverged")
     html = quick(runs.study(), tmp_path)
     assert "<td>diverged</td>" in html and "[losses" not in html
+
+
+def test_an_order_that_turns_with_the_budget_is_told(quick, tmp_path):
+    html = quick(crossing(), tmp_path)
+    assert "The best arm changes with the budget: fast from 1.00e10 to 3.00e10, slow from 1.00e11 to 3.00e11" in html
+    assert "<h2>The best arm at each budget</h2>" in html
