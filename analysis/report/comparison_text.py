@@ -70,9 +70,10 @@ def exponent_lines(found: Comparison) -> list[str]:
 
 def ranking_lines(found: Comparison) -> list[str]:
     """The arms at each budget, the best first, and how far it is ahead."""
+    goals = ["" if objective in (NONE, ALL) else f" ({objective})" for _, objective, *_ in ranking_rows(found)]
     return [
-        f"at {budget} FLOPs{'' if objective in (NONE, ALL) else f' ({objective})'}: {best} {loss} ({lead} ahead), {then}"
-        for budget, objective, best, loss, lead, then in ranking_rows(found)
+        f"at {budget} FLOPs{goal}: {best} {loss} ({lead} ahead), {then}"
+        for goal, (budget, _, best, loss, lead, then) in zip(goals, ranking_rows(found), strict=True)
     ]
 
 
