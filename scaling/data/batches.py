@@ -16,7 +16,7 @@ from scaling.config import Completion, RunConfig
 from scaling.data.order import Order, PartRead, order_of, spans_of, too_short, whole
 from scaling.data.pairs import heldout_pairs, pair_order
 from scaling.data.sources import DataError
-from scaling.data.store import Store
+from scaling.data.store import Store, ask_for
 
 OTHERS_SEED = 1 << 32  # beyond the seeds of runs: windows paired with a run's own come in another order
 
@@ -175,4 +175,5 @@ def _of_completions(store: Store, split: str, starts: np.ndarray, documents: np.
 
 
 def _read(stream: np.ndarray, starts: np.ndarray, context: int) -> np.ndarray:
+    ask_for(stream, starts, context + 1)
     return stream[starts[:, None] + np.arange(context + 1)].astype(np.int32)

@@ -19,7 +19,7 @@ from scaling.config import RunConfig
 from scaling.data.order import PART_SEEDS, PartRead
 from scaling.data.shuffle import permuted, shuffled
 from scaling.data.sources import DataError
-from scaling.data.store import Store
+from scaling.data.store import Store, ask_for
 
 NONE = -1  # where a window holds no token, or a row no pair
 
@@ -116,14 +116,16 @@ def pairs(store: Store, split: str, documents: np.ndarray, source: int, target: 
     stream, ends, completions = (getattr(store, f"{split}{of}") for of in ("", "_ends", "_completions"))
     window_BW = np.full((len(documents), source + target + 1), NONE, np.int32)
     window_BW[documents < 0, 0] = store.manifest.eod
-    for row in np.flatnonzero(documents >= 0).tolist():
-        document = documents[row]
-        begin, completion, end = ends[document - 1] if document else 0, completions[document], ends[document]
-        prompt = stream[max(begin, completion - source + 1) : completion]
-        window_BW[row, : len(prompt)] = prompt
-        window_BW[row, len(prompt)] = store.manifest.eod
-        rest = stream[completion : min(end, completion + target)]
-        window_BW[row, source : source + len(rest)] = rest
+    there = np.flatnonzero(documents >= 0)
+    read = documents[there]
+    middles = completions[read]
+    firsts = np.maximum(np.where(read > 0, ends[read - 1], 0), middles - source + 1)
+    lasts = np.minimum(ends[read], middles + target)
+    ask_for(stream, firsts, lasts - firsts)
+    for row, first, middle, last in zip(*(x.tolist() for x in (there, firsts, middles, lasts)), strict=True):
+        window_BW[row, : middle - first] = stream[first:middle]
+        window_BW[row, middle - first] = store.manifest.eod
+        window_BW[row, source : source + last - middle] = stream[middle:last]
     return window_BW
 
 
