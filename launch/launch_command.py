@@ -17,7 +17,7 @@ from launch.placement_options import PlacementOptions
 from launch.plan_command import PlanOptions, print_plan_of
 from launch.ray_options import RayOptions
 from launch.slurm_options import SlurmOptions
-from scaling.config import run_id
+from scaling.config import Completion, run_id
 from scaling.disk import check_writable
 from scaling.hardware import HARDWARE
 from scaling.mirror.bucket import bucket_of
@@ -206,6 +206,7 @@ def prepared(study: Study, workspace: Workspace) -> Study:
     for folder in (workspace.studies, workspace.runs):
         check_writable(folder)
     from scaling.data.batches import check_enough
+    from scaling.data.pairs import padding_told
     from scaling.data.prepare import prepare
 
     stores = {config: prepare(config, workspace.root, console.print) for config in study.datasets}
@@ -215,4 +216,7 @@ def prepared(study: Study, workspace: Workspace) -> Study:
     # Of thousands of runs many read alike.
     for run in {(run.data, run.model, run.objective, run.batch, run.tokens): run for run in study.runs}.values():
         check_enough(of_data[run.data], run)
+    for run in {(run.data, run.objective, run.text, run.batch): run for run in study.runs}.values():
+        if isinstance(run.objective, Completion):
+            console.print(padding_told(of_data[run.data], run))
     return study

@@ -3,6 +3,7 @@
 No JAX: a launcher writes one for a worker that died.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -11,7 +12,7 @@ import numpy as np
 
 from scaling.attempts import attempts
 from scaling.config import Placement, RunConfig, run_id, to_dict
-from scaling.counts import Params, flops_per_token, params, train_flops
+from scaling.counts import Flops, Params, params, train_flops
 from scaling.curve import SKIPPED, read_final, read_live
 from scaling.hardware import hardware_of
 from scaling.provenance import provenance
@@ -39,15 +40,17 @@ def record_of(
     data_seconds: float | None = None,
     skipped_steps: int = 0,
     counted: Params | None = None,
+    flops: Callable[[int], Flops] | None = None,
 ) -> RunRecord:
     """Everything known of a run at its end.
 
     curve: its Parquet file, if it has one. device_seconds: on the clock, of all
     steps; useful_seconds: of those whose update was taken, if not of all of
     them; data_seconds: of the host, making their batches. counted: parameters, where only
-    training tells how many there are.
+    training tells how many there are. flops: of the first so many tokens, where batches differ in shape.
     """
-    flops_computed = flops_per_token(run.model, run.objective).exact * (tokens.seen - started_from_tokens)
+    flops = flops or (lambda tokens: train_flops(run.model, tokens, run.objective))
+    flops_computed = flops(tokens.seen).exact - flops(started_from_tokens).exact
     hardware = hardware_of(made_with.device_kind)
     peak = hardware and hardware.peak_flops(run.precision) * made_with.devices
     cost = Cost(
@@ -73,7 +76,7 @@ def record_of(
         train_loss=_tail_mean(curve),
         skipped_steps=skipped_steps,
         params=counted or params(run.model, run.objective),
-        flops=train_flops(run.model, run.tokens, run.objective),
+        flops=flops(run.tokens),
         tokens=tokens,
         cost=cost,
         provenance=made_with,

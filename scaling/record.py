@@ -96,6 +96,7 @@ class Tokens:
     unique: int
     epochs: float  # seen / those that the run may read, of all parts together
     parts: dict[str, PartTokens] = field(default_factory=dict)  # of a mixture, by name; none in older records
+    padding: float | None = None  # share of the positions of a pass over the data that hold no token; not in older ones
 
 
 @_strict

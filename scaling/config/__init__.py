@@ -12,6 +12,7 @@ from scaling.config.identity import from_dict, hashed_payload, run_id, to_dict, 
 from scaling.config.lengths import Lengths, lengths
 from scaling.config.objective import (
     SPECIALS,
+    Completion,
     Denoising,
     Masked,
     MixtureOfDenoisers,
@@ -31,6 +32,7 @@ from scaling.config.worlds import ArithmeticWorld, CopyingWorld, HierarchyWorld,
 __all__ = [
     "SPECIALS",
     "ArithmeticWorld",
+    "Completion",
     "CopyingWorld",
     "DataConfig",
     "Denoising",

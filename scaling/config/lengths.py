@@ -1,7 +1,9 @@
 """How many positions a model computes for a stretch of text: fixed for every model and objective.
 
 An objective turns `text` tokens into what each side reads and predicts. The
-lengths do not depend on chance, so every batch of a run has one shape.
+lengths do not depend on chance, so every batch of a run has one shape; only
+of prompts and completions there may be a few, and the lengths are those of the
+longest.
 """
 
 from dataclasses import dataclass
@@ -21,6 +23,7 @@ UL2_SEQUENTIAL = 0.25  # share of the text that the sequential denoiser predicts
 ARCHITECTURES = {
     "next_token": ("decoder", "counts"),
     "prefix": ("decoder", "prefix", "encoder_decoder"),
+    "completion": ("encoder_decoder",),
     "masked": ("encoder",),
     "span_corruption": ("decoder", "prefix", "encoder_decoder"),
     "ul2": ("decoder", "prefix", "encoder_decoder"),
@@ -89,6 +92,10 @@ def prefix_tokens(objective, text: int) -> int:
     return objective.prefix if objective.prefix is not None else max(1, text // 2)
 
 
+def prompt_tokens(objective, text: int) -> int:
+    return objective.prompt if objective.prompt is not None else text // 2
+
+
 def span_lengths(text: int, rate: float, mean_span: float) -> tuple[int, int]:
     """Source and target of span corruption, each with its end token."""
     noise, spans = noise_tokens(text, rate), noise_spans(text, rate, mean_span)
@@ -152,14 +159,23 @@ def _sensible(objective, text: int) -> bool:
     """Whether there is anything to predict and anything to predict it from."""
     if objective.kind == "prefix":
         return prefix_tokens(objective, text) < text
+    if objective.kind == "completion":
+        prompt, least = prompt_tokens(objective, text), 2 ** (objective.shapes - 1)
+        return 0 < prompt < text and prompt % least == 0 and text % least == 0
     return text >= (1 if objective.kind in ("next_token", "skip_gram") else 2)
+
+
+_TOO_SHORT = {
+    "prefix": "the prefix must be shorter than the text",
+    "completion": "the prompt must be shorter than the text, and 2 ** (shapes - 1) must divide both",
+}
 
 
 def _lengths(architecture: str, objective, text: int) -> Lengths:
     require(
         _sensible(objective, text),
         f"objective {objective.kind!r} on text={text} tokens{_prefix_hint(objective)}",
-        "the prefix must be shorter than the text" if objective.kind == "prefix" else "give it at least 2",
+        _TOO_SHORT.get(objective.kind, "give it at least 2"),
     )
     if objective.kind in ("next_token", "skip_gram"):
         return Lengths(text=text, source=0, positions=text, predicted=text, specials=0)
@@ -172,6 +188,8 @@ def _lengths(architecture: str, objective, text: int) -> Lengths:
         return Lengths(text=text, source=0, positions=text + 2, predicted=text, specials=5)
     if objective.kind == "prefix":
         source, target, specials = prefix_tokens(objective, text), text - prefix_tokens(objective, text) + 1, 1
+    elif objective.kind == "completion":
+        source, target, specials = prompt_tokens(objective, text), text - prompt_tokens(objective, text), 1
     elif isinstance(objective, SpanCorruption):
         source, target = span_lengths(text, objective.rate, objective.mean_span)
         specials = len(SPECIALS) + noise_spans(text, objective.rate, objective.mean_span)

@@ -33,6 +33,22 @@ class Prefix:
 
 @strict
 @frozen
+class Completion:
+    """A document's completion from its prompt, which the encoder reads."""
+
+    kind: Literal["completion"] = tag("completion")
+    text: int | None = None  # of the longest batches: positions of prompt and completion together
+    prompt: int | None = None  # of these so many for the prompt and its end, of which a longer one keeps the last;
+    # None: half. The rest are for the completion and its end, of which a longer one keeps the first
+    shapes: int = 1  # of batches: the second has half the length of the first and twice its rows, and so on
+
+    def __post_init__(self) -> None:
+        require_positive(self, "text", "prompt", "shapes")
+        require(self.shapes <= 8, f"Completion.shapes={self.shapes}", "must be at most 8: each is compiled by itself")
+
+
+@strict
+@frozen
 class Masked:
     """Masked tokens from the whole text (Devlin et al. 2019, arXiv:1810.04805, section 3.1)."""
 
@@ -137,7 +153,15 @@ class SkipGram:
 
 
 ObjectiveConfig = Annotated[
-    NextToken | Prefix | Masked | SpanCorruption | MixtureOfDenoisers | Denoising | ReplacedTokens | SkipGram,
+    NextToken
+    | Prefix
+    | Completion
+    | Masked
+    | SpanCorruption
+    | MixtureOfDenoisers
+    | Denoising
+    | ReplacedTokens
+    | SkipGram,
     ToldApartByKind("next_token"),
 ]
 

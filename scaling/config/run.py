@@ -168,6 +168,11 @@ class RunConfig:
             "RunConfig.objective.completions=True with an n-gram model",
             "leave completions out: what is counted is every token",
         )
+        require(
+            self.objective.kind != "completion" or (self.data.mixture is None and self.data.most_tokens is None),
+            "RunConfig: objective 'completion' with data.mixture or data.most_tokens",
+            "leave both out: each pass reads every pair of one source once",
+        )
 
     @cached_property  # asked for many times; hashing a model to look it up takes longer than all else
     def lengths(self) -> Lengths:

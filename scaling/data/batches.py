@@ -12,10 +12,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from scaling.config import RunConfig
+from scaling.config import Completion, RunConfig
 from scaling.data.order import Order, PartRead, order_of, spans_of, too_short, whole
+from scaling.data.pairs import heldout_pairs, pair_order
 from scaling.data.sources import DataError
-from scaling.data.store import Store
+from scaling.data.store import Store, ask_for
 
 OTHERS_SEED = 1 << 32  # beyond the seeds of runs: windows paired with a run's own come in another order
 
@@ -107,12 +108,18 @@ def check_enough(store: Store, run: RunConfig) -> None:
             f"{store.path}: no document has a prompt, but objective.completions=True asks for loss on completions "
             "only; name the prompts' field in Source.prompt_field and prepare again, or leave completions out"
         )
+    if isinstance(run.objective, Completion):
+        heldout_pairs(store, run)
+        return _check_read(store, run, pair_order(store, run).read(run.tokens))
     for span in spans_of(store, "validation", run.text):
         if span.windows < run.data.heldout_sequences:
             raise too_short(store, "validation", span, run.data.heldout_sequences, run.text)
     if run.completions:
         heldout(store, context=run.text, sequences=run.data.heldout_sequences, completions=True)
-    read = order_of(store, run).read(run.tokens)
+    _check_read(store, run, order_of(store, run).read(run.tokens))
+
+
+def _check_read(store: Store, run: RunConfig, read: tuple[PartRead, ...]) -> None:
     for part, found in zip(run.data.parts, read, strict=True):
         most = run.data.max_epochs if part.most_epochs is None else part.most_epochs
         if found.epochs > most:
@@ -175,4 +182,5 @@ def _of_completions(store: Store, split: str, starts: np.ndarray, documents: np.
 
 
 def _read(stream: np.ndarray, starts: np.ndarray, context: int) -> np.ndarray:
+    ask_for(stream, starts, context + 1)
     return stream[starts[:, None] + np.arange(context + 1)].astype(np.int32)

@@ -99,6 +99,12 @@ class Order:
                 total += order.counts(min(places, end) - first)
         return total
 
+    @property
+    def padding(self) -> float:
+        """Share of the positions of all windows that hold no token; parts count by their windows."""
+        positions = sum(packed.windows * packed.width for packed in self.packed)
+        return 1 - sum(int(packed.lengths_P.sum()) for packed in self.packed) / positions if positions else 0.0
+
     def read(self, tokens_seen: int) -> tuple[PartRead, ...]:
         """What the first so many tokens of the order take of each part."""
         counts = self.counts(tokens_seen // self.context)

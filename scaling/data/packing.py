@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from scaling.data.store import ask_for
+
 
 @dataclass(frozen=True, eq=False)
 class Packed:
@@ -39,9 +41,12 @@ class Packed:
         window_BW = np.full((len(chosen_B), self.width), filler, np.int32)
         piece_BW = np.full((len(chosen_B), self.width), -1, np.int32)
         target_BW = np.zeros((len(chosen_B), self.width), bool)
-        for row, chosen in enumerate(chosen_B):
+        pieces_B = [np.arange(self.firsts_R[chosen], self.firsts_R[chosen + 1]) for chosen in chosen_B]
+        all_P = np.concatenate([*pieces_B, np.zeros(0, np.int64)])
+        ask_for(stream, self.starts_P[all_P], self.lengths_P[all_P])
+        for row, pieces in enumerate(pieces_B):
             place = 0
-            for piece, index in enumerate(range(self.firsts_R[chosen], self.firsts_R[chosen + 1])):
+            for piece, index in enumerate(pieces):
                 start, length = self.starts_P[index], self.lengths_P[index]
                 window_BW[row, place : place + length] = stream[start : start + length]
                 piece_BW[row, place : place + length] = piece

@@ -6,7 +6,9 @@ where their completions begin.
 """
 
 import json
+import mmap
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -154,6 +156,27 @@ class Store:
                 arrays[f"{split}_completions"] = _mapped(file, np.dtype("<i8"), counts.documents)
         piece_bytes = _mapped(path / "pieces.bytes", np.dtype("<i4"), manifest.vocab)
         return cls(path=path, manifest=manifest, piece_bytes=piece_bytes, **arrays)
+
+
+def ask_for(stream: np.ndarray, starts: np.ndarray, lengths: np.ndarray | int) -> None:
+    """Tell the system that these stretches of a split are read next, so that a slow disk brings all of them at once.
+
+    Else each is waited for alone, with much that the system reads around it.
+    Nothing happens for what is in memory already, or where a system cannot be told.
+    """
+    memory = stream
+    while not isinstance(memory, mmap.mmap):
+        memory = getattr(memory, "base", None)
+        if memory is None:
+            return
+    if not hasattr(mmap, "MADV_WILLNEED") or len(memory) != stream.nbytes:
+        return
+    begins = np.asarray(starts) * stream.itemsize
+    pages = begins // mmap.PAGESIZE * mmap.PAGESIZE
+    sizes = begins + np.asarray(lengths) * stream.itemsize - pages
+    with suppress(OSError):  # a file system that takes no hints is read without them
+        for page, size in zip(pages.tolist(), sizes.tolist(), strict=True):
+            memory.madvise(mmap.MADV_WILLNEED, page, size)
 
 
 def token_dtype(vocab: int) -> np.dtype:

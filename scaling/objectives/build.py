@@ -9,6 +9,7 @@ import jax
 from jax import Array
 
 from scaling.config import (
+    Completion,
     Denoising,
     Masked,
     MixtureOfDenoisers,
@@ -20,6 +21,7 @@ from scaling.config import (
     SpanCorruption,
     lengths,
 )
+from scaling.objectives.completion import completion
 from scaling.objectives.denoising import denoising
 from scaling.objectives.example import Example
 from scaling.objectives.layout import Pair, arranged
@@ -61,7 +63,10 @@ def example(
         return jax.vmap(lambda key, text_T, other_T: make(key, text_T, other_T=other_T))(keys_B, text_BT, other_BT)
     if isinstance(objective, ReplacedTokens):
         return jax.vmap(partial(masked_for_generator, objective, ordinary))(keys_B, text_BT)
-    pair = _pair(objective, ordinary, window_BW, keys_B, marks)
+    if isinstance(objective, Completion):
+        pair = completion(lengths(model, objective), window_BW)
+    else:
+        pair = _pair(objective, ordinary, window_BW, keys_B, marks)
     return arranged(model.architecture, pair, lengths(model, objective).positions, special(ordinary, "start"))
 
 

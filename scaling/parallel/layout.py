@@ -175,7 +175,7 @@ def _check_transformer(run: RunConfig, model: TransformerConfig, layout: Layout)
         )
     for name, length in (("positions", run.lengths.positions), ("source", run.lengths.source)):
         if length:
-            _check_length(run, name, length, layout)
+            _check_length(run, name, length >> getattr(run.objective, "shapes", 1) - 1, layout)
 
 
 def _check_length(run: RunConfig, name: str, length: int, layout: Layout) -> None:

@@ -9,7 +9,7 @@ from dataclasses import asdict
 
 import numpy as np
 
-from scaling.config import NextToken, Prefix, RunConfig
+from scaling.config import Completion, NextToken, Prefix, RunConfig
 from scaling.data.batches import Batch
 from scaling.data.store import Store
 from scaling.models.families import Params
@@ -38,6 +38,9 @@ def target_bytes(run: RunConfig, store: Store, read: Batch) -> np.ndarray | None
     None where the targets are no stretch of text told from what precedes it:
     bits a byte would compare what cannot be compared.
     """
+    if isinstance(run.objective, Completion):
+        targets = read.window[:, run.lengths.source : -1]
+        return np.where(targets >= 0, store.piece_bytes[np.maximum(targets, 0)], 0).sum(axis=1, dtype=np.float64)
     if not isinstance(run.objective, NextToken | Prefix):
         return None
     size = store.piece_bytes[read.targets]

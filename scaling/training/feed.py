@@ -1,12 +1,17 @@
 """What training and evaluation read: a run's batches as the compiled functions take them."""
 
+from dataclasses import asdict, fields
+from functools import cache, partial
+
 import jax
 import numpy as np
 from jax.sharding import NamedSharding
 
-from scaling.config import RunConfig, SkipGram
+from scaling.config import Completion, RunConfig, SkipGram
+from scaling.counts import Flops, train_flops
 from scaling.data.batches import Batch, batch, heldout
 from scaling.data.order import Order, order_of
+from scaling.data.pairs import PairOrder, heldout_pairs, pair_order, pairs
 from scaling.data.store import Store
 from scaling.data.tokenizer import load_tokenizer
 from scaling.objectives.build import needs_marks, needs_pairs
@@ -33,8 +38,9 @@ class Feed:
     """
 
     def __init__(self, run: RunConfig, store: Store, site: Site = HERE):
-        self._run, self._store, self._order = run, store, order_of(store, run)
-        self._rows = _rows(run, site) if several() else None
+        self._run, self._store = run, store
+        self._order = pair_order(store, run) if isinstance(run.objective, Completion) else order_of(store, run)
+        self._rows = partial(_rows, site) if several() else None
         self._pairs = needs_pairs(run.objective)
         self._heldout: Batch | None = None
         self.knowledge = Knowledge(
@@ -46,9 +52,26 @@ class Feed:
 
     def step(self, step: int) -> Tokens:
         """The batch of a step, counted from 0."""
-        rows = np.arange(self._run.batch) if self._rows is None else self._rows.mine
+        if isinstance(self._order, PairOrder):
+            return self._pairs_of(self._order, step)
+        rows = self._mine(self._run.batch)
         places = step * self._run.batch + rows
-        return self._tokens(self.windows(places), keys(self._run.seed, places))
+        return self._tokens(self.windows(places), keys(self._run.seed, places), self._run.batch)
+
+    def of_each_shape(self) -> list[int]:
+        """Steps whose batches have all shapes that the run's have."""
+        return self._order.first_steps() if isinstance(self._order, PairOrder) else [0]
+
+    def flops(self, tokens: int) -> Flops:
+        """Of training on the run's first `tokens` tokens; shorter batches have fewer attention scores."""
+        run, order = self._run, self._order
+        if not isinstance(order, PairOrder):
+            return train_flops(run.model, tokens, run.objective)
+        total = dict.fromkeys((f.name for f in fields(Flops)), 0.0)
+        for shape, count in enumerate(order.counts(tokens // run.batch_tokens).tolist()):
+            for name, value in asdict(train_flops(run.model, count * run.batch_tokens, shortened(run, shape))).items():
+                total[name] += value
+        return Flops(**total)
 
     def windows(self, places: np.ndarray) -> Batch:
         """What stands at any places of the run's order of sequences, from 0."""
@@ -74,12 +97,15 @@ class Feed:
             loss_bearing=loss_bearing,
             unique=sum(part.unique for part in parts),
             epochs=seen / sum(part.available for part in parts),
+            padding=self._order.padding,
             parts=named if self._run.data.mixture else {},
         )
 
     @property
     def heldout(self) -> Batch:
         """The fixed held-out set: windows of text, the same for every run of this length."""
+        if self._heldout is None and isinstance(self._order, PairOrder):
+            self._heldout = _alone(heldout_pairs(self._store, self._run))
         if self._heldout is None:
             self._heldout = heldout(
                 self._store,
@@ -92,19 +118,48 @@ class Feed:
 
     def heldout_rows(self, rows: np.ndarray) -> Tokens:
         """Rows of the held-out set, as many as a batch has, corrupted in the same way for every run."""
-        whole = self.heldout
-        rows = rows if self._rows is None else rows[self._rows.mine]
+        whole, batch = self.heldout, len(rows)
+        rows = rows[self._mine(len(rows))]
         others, bears = (None if array is None else array[rows] for array in (whole.others, whole.bears))
-        return self._tokens(Batch(whole.window[rows], whole.documents[rows], others, bears), keys(HELDOUT_SEED, rows))
+        read = Batch(whole.window[rows], whole.documents[rows], others, bears)
+        return self._tokens(read, keys(HELDOUT_SEED, rows), batch)
 
-    def _tokens(self, read: Batch, keys_B2: np.ndarray) -> Tokens:
+    def _mine(self, batch: int) -> np.ndarray:
+        """The rows of a batch that this process makes."""
+        return np.arange(batch) if self._rows is None else self._rows(batch).mine
+
+    def _pairs_of(self, order: PairOrder, step: int) -> Tokens:
+        shape = order.shape(step)
+        batch, (source, target) = order.rows(shape), (part >> shape for part in _sides(self._run))
+        rows = self._mine(batch)
+        read = pairs(self._store, "train", order.chosen(step, rows), source, target)
+        return self._tokens(_alone(read), keys(self._run.seed, step * batch + rows), batch)
+
+    def _tokens(self, read: Batch, keys_B2: np.ndarray, batch: int) -> Tokens:
         documents = read.documents if self._run.data.document_attention else None
         tokens = Tokens(read.window, keys_B2, documents, read.others, read.bears)
-        return tokens if self._rows is None else jax.tree.map(self._rows.joined, tokens)
+        return tokens if self._rows is None else jax.tree.map(self._rows(batch).joined, tokens)
 
 
-def _rows(run: RunConfig, site: Site) -> Rows:
-    return Rows(run.batch, NamedSharding(site.mesh, spec(("batch",), ACTIVATIONS, site.layout)))
+@cache
+def _rows(site: Site, batch: int) -> Rows:
+    return Rows(batch, NamedSharding(site.mesh, spec(("batch",), ACTIVATIONS, site.layout)))
+
+
+def _sides(run: RunConfig) -> tuple[int, int]:
+    """Positions of prompt and completion in the longest shape."""
+    return run.lengths.source, run.lengths.positions
+
+
+def shortened(run: RunConfig, shape: int) -> Completion:
+    """The objective of a run whose only shape is this one of its shapes, 0 the longest."""
+    source, target = (part >> shape for part in _sides(run))
+    return Completion(text=source + target, prompt=source)
+
+
+def _alone(window: np.ndarray) -> Batch:
+    """Every window a document of its own."""
+    return Batch(window, np.broadcast_to(np.int32(0), (len(window), window.shape[1] - 1)))
 
 
 def keys(seed: int, places: np.ndarray) -> np.ndarray:

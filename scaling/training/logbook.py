@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from scaling.config import Placement, RunConfig, run_id
-from scaling.counts import flops_per_token
+from scaling.counts import Flops
 from scaling.curve import CurveWriter
 from scaling.record import RunDirectory
 from scaling.training.checkpoint import Progress
@@ -44,16 +44,18 @@ class Logbook:
         progress: Progress,
         report: Callable[[Live], None],
         opened: float,
+        flops: Callable[[int], Flops],
         writes: bool = True,
     ):
-        """progress: where it starts. opened: when the attempt began, by time.perf_counter.
+        """progress: where it starts. opened: when the attempt began, by time.perf_counter. flops: of the
+        run's first so many tokens.
 
         writes: whether this process writes curve and tracking and reports; of several that train together one does,
         and all keep the same progress.
         """
         self.progress = progress
         self._run, self._placement, self._report = run, placement, report
-        self._flops_per_step = flops_per_token(run.model, run.objective).exact * run.batch_tokens
+        self._flops = flops
         self._warmup_steps = -(-run.schedule.warmup_tokens // run.batch_tokens)
         self._curve = CurveWriter(directory.live_curve, after_step=progress.step) if writes else None
         self._tracker = Tracker(run, directory.path, placement.tracking if writes else "off", progress.attempts)
@@ -88,7 +90,7 @@ class Logbook:
         row = {
             "step": step + 1,
             "tokens": (step + 1) * run.batch_tokens,
-            "flops": (step + 1) * self._flops_per_step,
+            "flops": self._flops((step + 1) * run.batch_tokens).exact,
             "loss": loss,
             "lr": rate(run, step),
             "grad_norm": float(metrics.grad_norm),

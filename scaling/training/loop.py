@@ -128,7 +128,9 @@ def _trained(attempt: Attempt, report: Callable[[Live], None]) -> RunRecord | No
     state, progress = _start(attempt)
     feed = Feed(run, attempt.store, site)
     step_of = warmed_step(run, feed, site)
-    logbook = Logbook(run, directory, attempt.placement, progress, report, attempt.opened, writes=is_first())
+    logbook = Logbook(
+        run, directory, attempt.placement, progress, report, attempt.opened, feed.flops, writes=is_first()
+    )
     profile_steps = attempt.placement.profile_steps if is_first() else 0
     status, message = "finished", ""
     try:
@@ -170,6 +172,7 @@ def _recorded(
         heldout=heldout,
         curve=directory.curve,
         tokens=feed.read(seen, progress.loss_bearing),
+        flops=feed.flops,
         started_from_tokens=progress.started_from_step * run.batch_tokens,
         device_seconds=progress.device_seconds,
         useful_seconds=progress.useful_seconds,
@@ -275,7 +278,9 @@ def warmed_step(run: RunConfig, feed: Feed, site: Site = HERE) -> Callable:
     """The step of a run's shape, compiled and run once on a state of its own: a run's clock starts after it."""
     step = compiled_step(task_of(run), run.precision, *site)
     state = compiled_init(task_of(run), *site)(0)
-    jax.block_until_ready(step(state, feed.step(0), feed.knowledge, hyper(run, 0.0)))
+    for number in feed.of_each_shape():
+        state, _ = step(state, feed.step(number), feed.knowledge, hyper(run, 0.0))
+    jax.block_until_ready(state)
     return step
 
 

@@ -3,10 +3,11 @@
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scaling.config import (
+    Completion,
     Denoising,
     Masked,
     MixtureOfDenoisers,
@@ -57,6 +58,7 @@ def test_the_next_token_fills_the_context():
     objective=st.sampled_from([SpanCorruption(), MixtureOfDenoisers(), Denoising(), Prefix()]),
     architecture=st.sampled_from(["decoder", "prefix", "encoder_decoder"]),
 )
+@settings(deadline=None)
 def test_the_text_is_the_longest_that_fits(context, objective, architecture):
     model = replace(DECODER, context=context, architecture=architecture)
     try:
@@ -69,6 +71,17 @@ def test_the_text_is_the_longest_that_fits(context, objective, architecture):
     assert lengths(model, replace(objective, text=found.text)) == found
     with pytest.raises(ValueError, match="lower the objective's text, or raise context"):
         lengths(model, replace(objective, text=3 * context))
+
+
+def test_a_prompt_and_its_completion_fill_both_sides_in_every_shape():
+    found = lengths(BOTH, Completion(shapes=4))
+    assert (found.text, found.source, found.positions, found.specials) == (1024, 512, 512, 1)
+    found = lengths(BOTH, Completion(prompt=48, shapes=4))
+    assert (found.text, found.source, found.positions) == (560, 48, 512)
+    with pytest.raises(
+        ValueError, match=r"'completion' on text=96 tokens: the prompt must be .* 2 \*\* \(shapes - 1\)"
+    ):
+        lengths(BOTH, Completion(text=96, prompt=36, shapes=4))
 
 
 def test_a_text_that_leaves_nothing_to_predict_is_refused():

@@ -1,12 +1,14 @@
 import pytest
 
-from scaling.config import Denoising, Masked, Prefix, ReplacedTokens, SkipGram, SpanCorruption
+from scaling.config import Completion, Denoising, Masked, Prefix, ReplacedTokens, SkipGram, SpanCorruption
 
 
 @pytest.mark.parametrize(
     ("make", "message"),
     [
         (lambda: Prefix(prefix=0), "Prefix.prefix=0: must be positive"),
+        (lambda: Completion(shapes=0), "Completion.shapes=0: must be positive"),
+        (lambda: Completion(shapes=9), "Completion.shapes=9: must be at most 8: each is compiled by itself"),
         (lambda: Masked(rate=1.0), "Masked.rate=1.0: must lie between 0 and 1"),
         (lambda: Masked(mask_share=0.8, random_share=0.3), "mask_share=0.8 . random_share=0.3: must not exceed 1"),
         (lambda: Masked(random_share=-0.1), r"random_share=-0.1: must be in \[0, 1\]"),

@@ -1,4 +1,5 @@
 import json
+import mmap
 import shutil
 
 import numpy as np
@@ -6,7 +7,7 @@ import pytest
 
 from scaling.data.sources import DataError
 from scaling.data.sources.skips import Skipped
-from scaling.data.store import MANIFEST, Encoded, Store, StoreError, read_manifest, token_dtype, write_split
+from scaling.data.store import MANIFEST, Encoded, Store, StoreError, ask_for, read_manifest, token_dtype, write_split
 from scaling.data.tokenizer import load_tokenizer
 
 
@@ -99,3 +100,36 @@ def test_a_manifest_that_cannot_be_trusted_is_named(copy):
     (copy / MANIFEST).unlink()
     with pytest.raises(StoreError, match="no token store here; run `scaling data prepare`"):
         Store.open(copy)
+
+
+class Told(mmap.mmap):
+    """A map that keeps what it is told."""
+
+    def madvise(self, *told):
+        self.told = [*getattr(self, "told", []), told]
+        if getattr(self, "refuses", False):
+            raise OSError("no hints here")
+        return super().madvise(*told)
+
+
+def test_the_system_is_told_of_the_pages_that_are_read_next(tmp_path):
+    page = mmap.PAGESIZE
+    np.arange(3 * page, dtype="<u2").tofile(tmp_path / "a.bin")  # six pages
+    with (tmp_path / "a.bin").open("rb") as file:
+        memory = Told(file.fileno(), 0, access=mmap.ACCESS_READ)
+    stream = np.ndarray(3 * page, "<u2", buffer=memory)
+    ask_for(stream, np.array([0, page + 3, 3 * page - 4]), np.array([5, page, 4]))
+    wanted = [(0, 10), (2 * page, 6 + 2 * page), (5 * page, page)]
+    assert memory.told == [(mmap.MADV_WILLNEED, *stretch) for stretch in wanted]
+    ask_for(stream[5:], np.array([0]), 5)  # a part of a map: its places are others
+    ask_for(np.arange(9), np.array([0]), 5)  # in memory
+    assert len(memory.told) == 3
+    memory.refuses = True
+    ask_for(stream, np.array([0, 9]), 5)
+    assert len(memory.told) == 4
+
+
+def test_the_last_tokens_of_a_store_can_be_asked_for(copy):
+    store = Store.open(copy)
+    ask_for(store.train, np.array([0, len(store.train) - 1]), 1)
+    assert isinstance(store.train.base.base, mmap.mmap)

@@ -1,8 +1,8 @@
 """Runs that learn completions only: a prompt is read, and neither learned nor measured."""
 
 import json
-import random
 from dataclasses import replace
+from functools import partial
 
 import jax
 import numpy as np
@@ -21,21 +21,6 @@ from tests.training.conftest import QUIET
 
 FIELDS = {"field": "answer", "prompt_field": "question"}
 PACKED = {"packing": "best_fit", "document_attention": True}
-
-
-@pytest.fixture(scope="session")
-def questions(tmp_path_factory):
-    """Two hundred questions in small letters and answers in capitals, of which some are longer than a context."""
-    folder, draw = tmp_path_factory.mktemp("questions"), random.Random(0)
-    rows = [
-        {
-            "question": "".join(draw.choices("abc", k=draw.choice((0, 3, 5, 12, 30)))),
-            "answer": "".join(draw.choices("ABC", k=draw.choice((1, 4, 9, 25)))),
-        }
-        for _ in range(200)
-    ]
-    (folder / "pairs.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    return Source(kind="jsonl", path=str(folder), **FIELDS)
 
 
 @pytest.fixture(params=[{}, PACKED], ids=["windows", "packed"])
@@ -94,8 +79,9 @@ def test_the_loss_is_the_sum_over_completions_of_what_each_target_costs(asked):
     run, store = asked
     feed, task = Feed(run, store), task_of(run)
     tokens, params = feed.step(2), init(task_of(run), 0)
-    found = losses(task, params, tokens, feed.knowledge)
-    every = losses(task, params, tokens._replace(bears_BT=None), feed.knowledge)
+    cost = jax.jit(partial(losses, task))
+    found = cost(params, tokens, feed.knowledge)
+    every = cost(params, tokens._replace(bears_BT=None), feed.knowledge)
     assert np.array_equal(found.weights_BK, tokens.bears_BT)
     np.testing.assert_array_equal(found.nats_BK, np.where(tokens.bears_BT, every.nats_BK, 0))
 
@@ -105,6 +91,7 @@ def test_a_prompts_last_target_that_nothing_reads_leaves_the_gradient_as_it_was(
     feed, task = Feed(run, store), task_of(run)
     params = init(task, 0)
 
+    @jax.jit
     def gradient(window_BW):
         return jax.grad(lambda params: losses(task, params, tokens._replace(window_BW=window_BW), feed.knowledge)
                         .nats_BK.sum())(params)  # fmt: skip
@@ -131,7 +118,7 @@ def test_a_record_counts_and_measures_completions_alone(asked, tmp_path):
     loss = evaluate(run, store, feed, params)
     every = Feed(replace(run, objective=NextToken()), store)
     tokens = every.heldout_rows(np.arange(4))
-    nats = np.asarray(losses(task_of(run), params, tokens, every.knowledge).nats_BK, np.float64)
+    nats = np.asarray(jax.jit(partial(losses, task_of(run)))(params, tokens, every.knowledge).nats_BK, np.float64)
     assert tokens.bears_BT is None
     total = (nats * feed.heldout.bears).sum()
     assert loss.loss == pytest.approx(total / feed.heldout.bears.sum(), rel=1e-6)  # float32 sums
