@@ -73,7 +73,7 @@ class Judge:
             record = read_record(directory.record)
             if record.status == "finished" and record.heldout is not None:
                 ended = Ended(
-                    curve=_finished_curve(directory, run), loss=record.heldout.loss, loss_se=record.heldout.loss_se
+                    curve=finished_curve(directory, run), loss=record.heldout.loss, loss_se=record.heldout.loss_se
                 )
                 self.ended[name] = ended, record
         return self.ended.get(name)
@@ -113,7 +113,7 @@ def _curve(rows: list[dict[str, Any]], run: RunConfig) -> Curve:
     return Curve(tokens=tokens, losses=losses, lr=run.optim.lr)
 
 
-def _finished_curve(directory: RunDirectory, run: RunConfig) -> Curve:
+def finished_curve(directory: RunDirectory, run: RunConfig) -> Curve:
     import pyarrow.parquet as pq  # here: it is large, and only a launch that stops runs needs it
 
     return _curve(pq.read_table(directory.curve).to_pylist(), run)

@@ -10,6 +10,17 @@ corrects the forecast. High rates gain more from their decay than low ones, so
 the miss is a straight line in ln lr where the rates differ. The interval is that
 of a new observation in this regression: few runs, or a rate far from theirs, make
 it wide.
+
+A low rate lags: while its curve is still on the plateau that the others left
+long ago, no power law through it tells of the fall to come. So the bound is never
+above where the run would come to if, from the level that it has reached, it went
+on like the one of its group that did best from that level, over as many times
+the tokens.
+
+Measured (`benchmarks/outlook.py`) on 21 searches of 150 runs whose ends are known: with a
+confidence of 0.95, 0.983 for each look, the bound holds in 99.4% of forecasts, and in 98.7%
+of those of a rate below all that ended (97.3% and 88.9% by the straight lines alone). It
+stops 65% of the runs that end 5% above the best, as many as without, and none that won.
 """
 
 from collections.abc import Sequence
@@ -19,6 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 LEAST_ROWS = 8  # of a curve, through which the line goes
+LEVEL_SHARE = 0.2  # of the tokens seen, over which the level of a curve is a mean
 LEAST_FREEDOM = 2  # runs that have ended less parameters of the line through their misses
 
 
@@ -70,7 +82,31 @@ def outlook(curve: Curve, ended: Sequence[Ended], *, share: float, tokens: int, 
     scatter = np.sum((misses - design @ line) ** 2) / freedom
     spread = np.sqrt(scatter * (1 + place @ np.linalg.inv(design.T @ design) @ place))
     expected = own + place @ line
-    return Outlook(loss=float(np.exp(expected)), low=float(np.exp(expected - stdtrit(freedom, confidence) * spread)))
+    low = expected - stdtrit(freedom, confidence) * spread
+    caught_up = min(follow(curve, run, share=share, tokens=tokens) for run, _ in known)
+    return Outlook(loss=float(np.exp(expected)), low=float(np.exp(min(low, caught_up))))
+
+
+def follow(curve: Curve, ended: Ended, *, share: float, tokens: int) -> float:
+    """ln of the loss at `tokens` if the curve goes on, in ln tokens, as another did from where it was at its level."""
+    own_tokens, own = _levels(curve)
+    other_tokens, other = _levels(ended.curve)
+    reached = own[max(0, np.searchsorted(own_tokens, share * tokens, side="right") - 1)]
+    below = np.flatnonzero(other <= reached)
+    then = other_tokens[below[0]] / share if len(below) else tokens
+    if then >= tokens:
+        return float(np.log(ended.loss))
+    return float(np.log(other[np.searchsorted(other_tokens, then, side="right") - 1]))
+
+
+def _levels(curve: Curve) -> tuple[NDArray, NDArray]:
+    """Tokens, and the lowest mean loss so far over the last fifth of what was seen by then."""
+    sound = np.isfinite(curve.losses) & (curve.losses > 0)
+    tokens, losses = curve.tokens[sound], curve.losses[sound]
+    sums = np.concatenate([[0.0], np.cumsum(losses)])
+    first = np.searchsorted(tokens, (1 - LEVEL_SHARE) * tokens, side="right")
+    after = np.arange(1, len(tokens) + 1)
+    return tokens, np.minimum.accumulate((sums[after] - sums[first]) / (after - first))
 
 
 def trend(curve: Curve, *, share: float, tokens: int) -> float | None:

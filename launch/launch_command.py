@@ -144,7 +144,7 @@ def train_all(study: Study, options: LaunchOptions) -> tuple[Study, dict[str, st
 
     workspace = options.workspace
     placement = options.placement.over(study.placement)
-    for run in study.runs:
+    for run in {run.shape: run for run in study.runs}.values():
         layout_of(run, placement, placement.devices)  # raises for one that cannot be placed so
     machine = slots(options.workers, placement.devices)
     budget = budget_of(

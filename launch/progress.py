@@ -55,7 +55,7 @@ class Progress:
         if not self._live:
             shown = f"loss {loss:.4f}" if loss is not None else ""
             done = f"{len(self._recent)}/{len(self._tasks)}"
-            self._console.print(f"{done:>9}  {task.run_id}  {status:9} {_describe(task)}  {shown}", highlight=False)
+            self._console.out(f"{done:>9}  {task.run_id}  {status:9} {_describe(task)}  {shown}", highlight=False)
         if message:
             self.note(f"{task.run_id} {status}: {message}")
 

@@ -57,9 +57,10 @@ def run(arguments: list[str]) -> None:
 def _alone(name: str, planned: Planned, workspace: Workspace, placement: Placement, store: Bucket | None = None) -> str:
     """What became of the run, trained by a worker process of this one."""
     from launch.devices import slots
-    from launch.local import sweep_of, work_off
+    from launch.local import work_off
     from launch.progress import Progress
     from launch.stored import level
+    from launch.sweep import sweep_of
 
     progress = Progress(console)
     if store is not None:

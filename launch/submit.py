@@ -12,11 +12,11 @@ from rich.console import Console
 
 from launch import kubernetes, ray_jobs
 from launch.kubernetes_options import KubernetesOptions
-from launch.local import begin
 from launch.ray_options import RayOptions
 from launch.slurm import submit
 from launch.slurm_options import SlurmOptions
 from launch.slurm_script import script
+from launch.sweep import begin
 from scaling.config import run_id, to_dict
 from scaling.config.placement import AXES
 from scaling.parallel.layout import layout_of

@@ -26,7 +26,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from scaling.config import RunConfig
+    from scaling.config import DataConfig, RunConfig
+    from scaling.data.store import Store
 
 RESUME_ME = 75  # EX_TEMPFAIL of sysexits.h: try again later
 STORE_SECONDS = 10.0  # until a run whose store does not answer is tried again
@@ -45,9 +46,10 @@ def main() -> None:
     grace_seconds = [0.0]  # of the run under way
     threading.Thread(target=_listen, args=(tasks, stop), daemon=True).start()
     threading.Thread(target=end_after, args=(stop, grace_seconds), daemon=True).start()
+    stores: dict[DataConfig, Store] = {}  # that are open
     while not stop.is_set() and (task := tasks.get()) is not None:
         grace_seconds[0] = task["placement"]["grace_seconds"]
-        if not _train(task, runs, root, say, stop):
+        if not _train(task, runs, root, stores, say, stop):
             terminated.set()
             break
     say({"event": "bye"})
@@ -55,7 +57,14 @@ def main() -> None:
         sys.exit(RESUME_ME)
 
 
-def _train(task: dict[str, Any], runs: Path, root: Path, say: Any, stop: threading.Event) -> bool:
+def _train(
+    task: dict[str, Any],
+    runs: Path,
+    root: Path,
+    stores: "dict[DataConfig, Store]",
+    say: Any,
+    stop: threading.Event,
+) -> bool:
     """Train one run and say what became of it; False where its store did not answer, and it is to be begun again."""
     from scaling.attempts import cause_of
     from scaling.config import Placement, from_dict
@@ -71,12 +80,13 @@ def _train(task: dict[str, Any], runs: Path, root: Path, say: Any, stop: threadi
 
         run = read_config(directory)
         placement = from_dict(Placement, task["placement"], "placement")
-        tokens = prepare(run.data, root, logging.getLogger(__name__).info)
+        if run.data not in stores:
+            stores[run.data] = prepare(run.data, root, logging.getLogger(__name__).info)
         with _on_store(task, run, runs, stop) as asked:
             record = train(
                 run,
                 runs,
-                tokens,
+                stores[run.data],
                 placement=placement,
                 keep_tokens=task["keep_tokens"],
                 report=lambda live: say({"event": "live", **asdict(live)}),

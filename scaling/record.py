@@ -211,8 +211,8 @@ def write_config(directory: RunDirectory, run: RunConfig) -> None:
         directory.path.mkdir(parents=True, exist_ok=True)
     if not directory.config.exists():
         return write_atomic(directory.config, json.dumps(to_dict(run), indent=1, sort_keys=True))
-    changed = differences(hashed_payload(read_config(directory)), hashed_payload(run))
-    if changed:
+    found = read_config(directory)
+    if found != run and (changed := differences(hashed_payload(found), hashed_payload(run))):
         raise RecordError(
             directory.config,
             f"another config already has this run id; they differ in {'; '.join(changed)}. "

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from functools import cached_property
 from typing import Literal
 
 from scaling.config.cleaning import CleaningStep
@@ -217,7 +218,7 @@ class DataConfig:
                 "leave it out: every part holds out its own text",
             )
 
-    @property
+    @cached_property
     def parts(self) -> tuple[Part, ...]:
         """What is read: a single source is one part."""
         if self.mixture is not None:

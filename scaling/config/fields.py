@@ -5,11 +5,31 @@ data; a program that builds its configs itself does without it.
 """
 
 from dataclasses import dataclass, field
-from typing import Annotated, Any, TypeVar, Union, get_args
+from typing import Annotated, Any, TypeVar, Union, dataclass_transform, get_args
 
 T = TypeVar("T")
 
-frozen = dataclass(frozen=True, kw_only=True)
+_HASH = "_hash"  # among the attributes
+
+
+@dataclass_transform(frozen_default=True, kw_only_default=True)
+def frozen(kind: type[T]) -> type[T]:
+    """A frozen dataclass that is hashed once: thousands of runs are looked up by the same few models and data sets."""
+    kind = dataclass(frozen=True, kw_only=True)(kind)
+    of_fields = kind.__hash__
+
+    def __hash__(self: Any) -> int:
+        kept = vars(self)
+        if _HASH not in kept:
+            kept[_HASH] = of_fields(self)
+        return kept[_HASH]
+
+    def __getstate__(self: Any) -> dict[str, Any]:
+        # Hashes of texts differ from process to process: what is copied or sent elsewhere is hashed anew.
+        return {name: value for name, value in vars(self).items() if name != _HASH}
+
+    kind.__hash__, kind.__getstate__ = __hash__, __getstate__
+    return kind
 
 
 def strict(kind: type[T]) -> type[T]:

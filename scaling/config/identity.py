@@ -15,7 +15,8 @@ T = TypeVar("T")
 
 RUN_ID_LENGTH = 16  # hex digits: 64 bits, a collision in 1e6 runs has odds of 3e-8
 
-_KEPT, _PART = "_run_id", "_said"  # among the attributes of a run, and of its parts
+_KEPT = "_run_id"  # among a run's attributes
+_SCALARS = (int, str, float, bool, type(None))
 _json = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False).encode
 _unchanged: set[tuple[Any, ...]] = set()  # signatures of runs whose types validation leaves as they are
 
@@ -89,7 +90,7 @@ def run_id(run: Any) -> str:
 def _run_id(run: Any) -> str:
     members = _members(type(run))
     given = {name: getattr(run, name) for name, _ in members}
-    parts = {name: _part(value) for name, value in given.items() if is_dataclass(value)}
+    parts = {name: _part(value) for name, value in given.items() if type(value) not in _SCALARS}
     scalars = _canonical(type(run), given, parts)
     said = []
     for name, default in members:
@@ -110,20 +111,10 @@ def _scalar_json(value: Any) -> str:
     return str(value) if type(value) is int else _json(value)
 
 
-def _part(config: Any) -> tuple[Any, str]:
-    """A part of a run, validated, and its hashed payload. Thousands of runs share a few models and data sets.
-
-    It is kept with the part: to look it up by value, the part's many fields would be hashed for every run.
-    """
-    kept = vars(config)
-    if _PART not in kept:
-        kept[_PART] = _said(config)
-    return kept[_PART]
-
-
 @cache
-def _said(part: Any) -> tuple[Any, str]:
-    canonical = from_dict(type(part), to_dict(part), "run_id")
+def _part(config: Any) -> tuple[Any, str]:
+    """A part of a run, validated, and its hashed payload. Thousands of runs share a few models and data sets."""
+    canonical = from_dict(type(config), to_dict(config), "run_id")
     return canonical, _json(hashed_payload(canonical))
 
 

@@ -1,6 +1,6 @@
 """One run: everything that decides what it learns, and, apart from that, where it is trained."""
 
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Annotated, Any, Literal
 
 from scaling.config.baselines import NgramConfig, RecurrentConfig, Word2VecConfig
@@ -95,7 +95,7 @@ class RunConfig:
     trunk: Trunk | None = None
 
     def __post_init__(self) -> None:
-        self._check_objective()
+        _check_together(self.model, self.objective, self.data, self.precision)
         require(self.batch > 0, f"RunConfig.batch={self.batch}", "must be positive")
         require(
             self.tokens > 0 and self.tokens % self.batch_tokens == 0,
@@ -125,54 +125,6 @@ class RunConfig:
                 f"RunConfig.data.mixture: a stage begins at {begins} tokens, but its trunk is followed up to {tokens}",
                 f"start it at {tokens / self.tokens:g} or later",
             )
-
-    def _check_objective(self) -> None:
-        require(
-            eight_bits(self.precision) is None
-            or (isinstance(self.model, TransformerConfig) and self.objective.kind != "replaced_tokens"),
-            f"RunConfig.precision={self.precision!r} with a {type(self.model).__name__} and objective "
-            f"{self.objective.kind!r}",
-            "take bfloat16: 8 bits are for a transformer's linear maps",
-        )
-        needed = self.lengths.specials  # raises for an architecture that cannot learn the objective
-        require(
-            self.data.specials >= needed,
-            f"RunConfig.objective={self.objective.kind!r} needs {needed} special tokens, but data.specials="
-            f"{self.data.specials}",
-            f"set data.specials={needed} and model.vocab={self.data.vocab + needed}",
-        )
-        require(
-            self.model.vocab == self.data.total_vocab,
-            f"RunConfig: model.vocab={self.model.vocab} but data.vocab={self.data.vocab} "
-            f"+ specials={self.data.specials}",
-            f"set model.vocab={self.data.total_vocab}",
-        )
-        pairs = getattr(self.objective, "next_sentence", False)
-        require(
-            pairs == getattr(self.model, "sentence_head", False),
-            f"RunConfig: objective.next_sentence={pairs} with model.sentence_head={not pairs}",
-            "give both or neither",
-        )
-        require(
-            not self.data.document_attention or self.objective.kind == "next_token",
-            f"RunConfig: data.document_attention with objective {self.objective.kind!r}",
-            "leave document_attention out: only next_token restricts attention to documents",
-        )
-        require(
-            self.data.packing == "stream" or isinstance(self.model, TransformerConfig),
-            f"RunConfig: data.packing={self.data.packing!r} with a {type(self.model).__name__}",
-            "leave packing out: only a transformer can be kept from looking into the document before",
-        )
-        require(
-            not (self.completions and isinstance(self.model, NgramConfig)),
-            "RunConfig.objective.completions=True with an n-gram model",
-            "leave completions out: what is counted is every token",
-        )
-        require(
-            self.objective.kind != "completion" or (self.data.mixture is None and self.data.most_tokens is None),
-            "RunConfig: objective 'completion' with data.mixture or data.most_tokens",
-            "leave both out: each pass reads every pair of one source once",
-        )
 
     @cached_property  # asked for many times; hashing a model to look it up takes longer than all else
     def lengths(self) -> Lengths:
@@ -216,3 +168,50 @@ class RunConfig:
             data.packing,
             data.heldout_sequences,
         )
+
+
+@cache
+def _check_together(model: ModelConfig, objective: ObjectiveConfig, data: DataConfig, precision: Precision) -> None:
+    """What a run's parts ask of each other. Thousands of runs share a few of each."""
+    require(
+        eight_bits(precision) is None or (isinstance(model, TransformerConfig) and objective.kind != "replaced_tokens"),
+        f"RunConfig.precision={precision!r} with a {type(model).__name__} and objective {objective.kind!r}",
+        "take bfloat16: 8 bits are for a transformer's linear maps",
+    )
+    needed = lengths(model, objective).specials  # raises for an architecture that cannot learn the objective
+    require(
+        data.specials >= needed,
+        f"RunConfig.objective={objective.kind!r} needs {needed} special tokens, but data.specials={data.specials}",
+        f"set data.specials={needed} and model.vocab={data.vocab + needed}",
+    )
+    require(
+        model.vocab == data.total_vocab,
+        f"RunConfig: model.vocab={model.vocab} but data.vocab={data.vocab} + specials={data.specials}",
+        f"set model.vocab={data.total_vocab}",
+    )
+    pairs = getattr(objective, "next_sentence", False)
+    require(
+        pairs == getattr(model, "sentence_head", False),
+        f"RunConfig: objective.next_sentence={pairs} with model.sentence_head={not pairs}",
+        "give both or neither",
+    )
+    require(
+        not data.document_attention or objective.kind == "next_token",
+        f"RunConfig: data.document_attention with objective {objective.kind!r}",
+        "leave document_attention out: only next_token restricts attention to documents",
+    )
+    require(
+        data.packing == "stream" or isinstance(model, TransformerConfig),
+        f"RunConfig: data.packing={data.packing!r} with a {type(model).__name__}",
+        "leave packing out: only a transformer can be kept from looking into the document before",
+    )
+    require(
+        not (isinstance(objective, NextToken) and objective.completions and isinstance(model, NgramConfig)),
+        "RunConfig.objective.completions=True with an n-gram model",
+        "leave completions out: what is counted is every token",
+    )
+    require(
+        objective.kind != "completion" or (data.mixture is None and data.most_tokens is None),
+        "RunConfig: objective 'completion' with data.mixture or data.most_tokens",
+        "leave both out: each pass reads every pair of one source once",
+    )

@@ -13,7 +13,7 @@ from scaling.attempts import Cause, GivenUp, cause_of, check_progress
 from scaling.config import RunConfig
 from scaling.lease import Lease, LeaseLost, RunHeld, wait_for
 from scaling.parallel.hosts import firsts, is_first
-from scaling.record import OPEN, RunDirectory, RunRecord, read_record, write_config
+from scaling.record import OPEN, RunDirectory, RunRecord, read_record, status_in, write_config
 
 _OPEN, _TRAINED, _HELD, _GIVEN_UP = range(4)  # how a run stands
 
@@ -90,6 +90,6 @@ def _noted(directory: RunDirectory, stop: threading.Event) -> Iterator[None]:
 
 
 def _outcome(directory: RunDirectory, stop: threading.Event) -> Cause:
-    if directory.record.exists() and (status := read_record(directory.record).status) not in OPEN:
+    if (status := status_in(directory)) not in (None, *OPEN):
         return status
     return "cancelled" if directory.cancel.exists() and not stop.is_set() else "preempted"

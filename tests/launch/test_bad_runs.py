@@ -15,12 +15,12 @@ from analysis.tables.selection import STOPPED, select
 from analysis.tables.table import canonical
 from launch import local
 from launch.bad_runs import LOOKS, judge_of
-from launch.local import begin
 from launch.overview import overview
 from launch.planned import plan_of
 from launch.pool import Message
 from launch.progress import Progress
 from launch.status import states
+from launch.sweep import begin
 from scaling.config import OptimConfig, Placement, ScheduleConfig, run_id
 from scaling.data.prepare import prepare
 from scaling.outcome import record_of, stopped_record

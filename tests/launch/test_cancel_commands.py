@@ -7,7 +7,7 @@ import pytest
 from launch import slurm
 from launch.cancel_commands import cancel, retry
 from launch.jobs import note
-from launch.local import sweep_of
+from launch.sweep import sweep_of
 from scaling.config import Placement, run_id
 from scaling.lease import held
 from tests.launch import made

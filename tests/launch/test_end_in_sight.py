@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from launch.end_in_sight import LEAST_FREEDOM, Curve, Ended, outlook, trend
+from launch import end_in_sight
+from launch.end_in_sight import LEAST_FREEDOM, Curve, Ended, follow, outlook, trend
 
 TOKENS = 100_000
 AT = np.arange(1, 1001) * TOKENS / 1000
@@ -62,6 +63,37 @@ def test_the_interval_widens_with_the_distance_from_the_rates_that_ended():
         outlook(curve(4.0, lr=lr, seed=9), group, share=0.5, tokens=TOKENS, confidence=0.99) for lr in (3e-3, 3e-1)
     )
     assert near.loss / near.low < 0.5 * (far.loss / far.low - 1) + 1
+
+
+def lagging(lr, seed=0):
+    """5.5 (1 + lr tokens / 2)^-0.15: a plateau that low rates leave late, and the same fall for all."""
+    scatter = np.random.default_rng(seed).normal(0, 0.003, len(AT))
+    return Curve(tokens=AT, losses=5.5 * (1 + lr * AT / 2) ** -0.15 * np.exp(scatter), lr=lr)
+
+
+def fallen(lr, seed=0):
+    return Ended(curve=lagging(lr, seed), loss=5.5 * (1 + lr * TOKENS / 2) ** -0.15, loss_se=0.0)
+
+
+@pytest.mark.parametrize("share", [0.2, 0.4])
+def test_a_low_rate_that_is_still_on_its_plateau_may_fall_as_the_others_fell(share, monkeypatch):
+    group = [fallen(lr, seed=k) for k, lr in enumerate((2e-3, 4e-3, 8e-3, 1.6e-2))]
+    asked = {"share": share, "tokens": TOKENS, "confidence": 0.98}
+    ends = fallen(5e-5).loss
+    assert outlook(lagging(5e-5, seed=9), group, **asked).low <= ends
+    # The straight lines alone promise that it cannot come so far.
+    monkeypatch.setattr(end_in_sight, "follow", lambda *_, **__: np.inf)
+    assert outlook(lagging(5e-5, seed=9), group, **asked).low > ends
+
+
+def test_a_run_follows_another_from_where_that_was_at_its_level_over_as_many_times_the_tokens():
+    fast = Ended(curve=curve(2.0, 0.2), loss=1.9, loss_se=0.0)
+    slow = curve(3.0, 0.2)  # at its level fast was at (2/3)^5 of its tokens
+    # Means over the last fifth lie 2% above the curve, for both alike; rows are 0.1% of the tokens.
+    assert follow(slow, fast, share=0.5, tokens=TOKENS) == pytest.approx(np.log(3.0 * 1.022), abs=0.01)
+    assert follow(fast.curve, fast, share=0.5, tokens=TOKENS) == pytest.approx(np.log(1.9))
+    worse = Ended(curve=curve(4.0, 0.2), loss=3.9, loss_se=0.0)  # never came to where it is: its end
+    assert follow(curve(2.0), worse, share=0.5, tokens=TOKENS) == pytest.approx(np.log(3.9))
 
 
 def test_too_few_runs_that_ended_say_nothing():

@@ -15,14 +15,17 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from launch import local
+from launch import dealing, local
 from launch.budget import Budget
+from launch.dealing import hand_out
 from launch.devices import Slot
-from launch.local import begin, launch
+from launch.local import launch
 from launch.planned import plan_of
 from launch.pool import Message
 from launch.progress import Progress
 from launch.status import states
+from launch.sweep import begin
+from launch.verdicts import look_at_held
 from launch.worker import RESUME_ME
 from scaling.attempts import GIVE_UP, attempts
 from scaling.attempts import begin as begin_attempt
@@ -143,11 +146,11 @@ def test_a_run_that_ran_out_of_memory_is_tried_again_in_smaller_parts_and_says_s
     worker, name = busy(sweep)
     said = heard(sweep, worker, event="failed", cause="out_of_memory", message="RESOURCE_EXHAUSTED")
     assert "tried again with microbatches=2" in said
-    local._hand_out(sweep, [worker], told())
+    hand_out(sweep, [worker], told())
     while worker.task is not None and worker.task.run_id != name:  # the longest first
         sweep.left.pop(worker.task.run_id)
         worker.task = None
-        local._hand_out(sweep, [worker], told())
+        hand_out(sweep, [worker], told())
     assert worker.given[-1] == (name, replace(QUIET, microbatches=2), 0.0)
     worker.task = sweep.left[name]
     heard(sweep, worker, event="failed", cause="out_of_memory", message="RESOURCE_EXHAUSTED")
@@ -202,7 +205,7 @@ def test_a_run_that_is_cancelled_is_left_alone_until_the_next_launch(sweep, work
     for waiting in sweep.left:
         RunDirectory(workspace.runs / waiting).path.mkdir(parents=True, exist_ok=True)
         RunDirectory(workspace.runs / waiting).cancel.touch()
-    local._hand_out(sweep, [Idle(ONE[0], None, None)], told())
+    hand_out(sweep, [Idle(ONE[0], None, None)], told())
     assert sweep.left == {} and set(sweep.outcomes.values()) == {"cancelled"}
 
 
@@ -210,7 +213,7 @@ def test_a_launch_ends_when_nothing_fits_the_budget_any_more(sweep):
     longest = max(task.seconds for task in sweep.left.values())
     sweep.budget = Budget(device_hours=0.9 * longest / 3600, dollars_per_hour=2.0)
     screen, worker = told(), Idle(ONE[0], None, None)
-    local._hand_out(sweep, [worker], screen)
+    hand_out(sweep, [worker], screen)
     assert worker.task is None or worker.task.seconds < longest
     sweep.budget = Budget(device_hours=1e-9, dollars_per_hour=2.0, seconds_spent=7.2)
     runs, worker.task = len(sweep.left), None
@@ -234,9 +237,9 @@ def test_a_lease_that_the_launcher_saw_expire_is_waited_for_by_its_worker(sweep,
     heard(sweep, worker, event="held")
     assert sweep.held == {name}
     monkeypatch.setattr(sweep.watch, "is_free", lambda folder: True)
-    local._look_at_held(sweep, told())
+    look_at_held(sweep, told())
     assert sweep.held == set()
-    patience = {task.run_id: local._patience(sweep, task) for task in sweep.left.values()}
+    patience = {task.run_id: dealing._patience(sweep, task) for task in sweep.left.values()}
     assert patience.pop(name) > EXPIRY_SECONDS and set(patience.values()) == {0.0}
 
 
