@@ -32,6 +32,7 @@ from scaling.data.cleaning.account import ACCOUNT, Account, StepAccount, read_ac
 from scaling.data.cleaning.build import work
 from scaling.data.cleaning.contract import Global, Placed
 from scaling.data.cleaning.parallel import MapShards
+from scaling.data.cleaning.tables import import_ahead
 from scaling.data.cleaning.tally import Sizes, Tally
 from scaling.data.sources.skips import Skips
 
@@ -145,6 +146,8 @@ def _pass(number: int, walks: list[Pass], source: Path, space: Path, report: Rep
         folder.mkdir(parents=True, exist_ok=True)
         for place in range(len(walk.sketched)):
             (folder / "sketches" / str(place)).mkdir(parents=True, exist_ok=True)
+        if walk.sketched:
+            import_ahead()
         given = earlier if number and walks[number - 1].steps else source
         jobs = [Job(walk=walk, source=path, folder=folder, decisions=made) for path in shards.shards(given)]
         _run(jobs, f"cleaning, pass {number + 1} of {len(walks)}", report, map_shards)

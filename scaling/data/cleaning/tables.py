@@ -7,8 +7,9 @@ on how the work was spread.
 """
 
 import shutil
+import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -121,6 +122,16 @@ def sketch_table(schema: pa.Schema, parts: Sequence[Sequence[Any]]) -> pa.Table:
         pa.record_batch([_column(c, f.type) for c, f in zip(part, schema, strict=True)], schema) for part in parts
     ]
     return pa.Table.from_batches(batches, schema)
+
+
+def import_ahead() -> None:
+    """Import DuckDB, which takes a quarter of a second, while workers are busy; if it is missing, `needed` says so."""
+
+    def run() -> None:
+        with suppress(DataError):
+            needed("duckdb")
+
+    threading.Thread(target=run).start()
 
 
 @cache
