@@ -112,12 +112,10 @@ def faulty(folder: Path) -> Iterator[Document]:
     column = SCHEMA.get_field_index("text")
     for path in shards(folder):
         with pq.ParquetFile(path) as file:
-            groups = [file.metadata.row_group(number) for number in range(file.metadata.num_row_groups)]
-            if not any(group.num_rows and group.column(column).statistics.null_count for group in groups):
-                continue
-            table = file.read(["name", "fault", "text"])
-        rows = table.filter(table["text"].is_null()).select(["name", "fault"]).to_pylist()
-        yield from (Document(text=None, **row) for row in rows)
+            groups = [(number, file.metadata.row_group(number)) for number in range(file.num_row_groups)]
+            held = [number for number, group in groups if group.num_rows and group.column(column).statistics.null_count]
+            found = file.read_row_groups(held, ["name", "fault"]).to_pylist()
+        yield from (Document(text=None, **row) for row in found if row["fault"])
 
 
 def text_bytes(text: str) -> int:
