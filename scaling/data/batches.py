@@ -183,4 +183,6 @@ def _of_completions(store: Store, split: str, starts: np.ndarray, documents: np.
 
 def _read(stream: np.ndarray, starts: np.ndarray, context: int) -> np.ndarray:
     ask_for(stream, starts, context + 1)
-    return stream[starts[:, None] + np.arange(context + 1)].astype(np.int32)
+    # Every window of the stream, one token after another, without a copy: rows of it are read in long runs.
+    shape, step = (max(0, len(stream) - context), context + 1), stream.itemsize
+    return np.ndarray(shape, stream.dtype, stream, strides=(step, step))[starts].astype(np.int32)

@@ -3,13 +3,15 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from scaling.config.identity import from_dict
 from scaling.data.cleaning.tally import Sizes, Tally
 from scaling.data.sources import DataError
 from scaling.data.sources.skips import Skipped
-from scaling.data.store import Cleaned
+
+if TYPE_CHECKING:
+    from scaling.data.store import Cleaned
 
 ACCOUNT = "cleaning.json"  # written last: a folder without it is not clean yet
 FORMAT = 1
@@ -45,8 +47,10 @@ def read_account(folder: Path) -> Account:
         raise DataError(f"{path}: damaged ({error}); delete {folder} and clean again") from None
 
 
-def sums(account: Account) -> tuple[Cleaned, ...]:
+def sums(account: Account) -> "tuple[Cleaned, ...]":
     """The account in small, for the manifest of a store."""
+    from scaling.data.store import Cleaned  # here, because workers need no store and would wait for its import
+
     return tuple(
         Cleaned(
             kind=step.config["kind"],

@@ -51,8 +51,14 @@ class Global:
     decision into the given, empty folder; its memory must not grow with the
     corpus. apply: a verdict for each document, in their order, by the decision
     in that folder.
+
+    drops: whether all it does is to drop the documents that `dropped.parquet`
+    in its decision names. Such steps in a row are sketched in one pass, before
+    any of them is decided; `decide` then gets as a third argument the decisions
+    of those before it, whose documents count no more.
     """
 
     sketch: Callable[[Sequence[Placed]], pa.Table]
-    decide: Callable[[Sequence[Path], Path], None]
+    decide: Callable[..., None]  # (sketches, folder) or, if it drops, (sketches, folder, decisions before)
     apply: Callable[[Sequence[Placed], Path], list[Verdict]]
+    drops: bool = False

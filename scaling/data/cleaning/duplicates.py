@@ -11,10 +11,9 @@ import pyarrow as pa
 
 from scaling.config.cleaning_duplicates import DuplicateURLs, ExactDuplicates
 from scaling.data.cleaning.contract import Global, Placed, Verdict
-from scaling.data.cleaning.tables import database, read, sketch_table, write
+from scaling.data.cleaning.tables import DROPPED, database, read, sketch_table, write
 from scaling.data.sources import Document
 
-DROPPED = "dropped.parquet"  # index of each document that goes, and of the one it repeats
 _SCHEMA = pa.schema([("index", pa.int64()), ("key", pa.binary(32))])
 _UNRESERVED = re.compile(r"%(?:2[dDeE]|3\d|4[1-9a-fA-F]|5[0-9aAfF]|6[1-9a-fA-F]|7[0-9aAeE])")
 _PORTS = {"http": 80, "https": 443}
@@ -26,6 +25,7 @@ def exact_duplicates(config: ExactDuplicates) -> Global:
         sketch=partial(_sketch, key=_text),
         decide=decide_first,
         apply=partial(drop, reason="same text as an earlier document"),
+        drops=True,
     )
 
 
@@ -35,6 +35,7 @@ def duplicate_urls(config: DuplicateURLs) -> Global:
         sketch=partial(_sketch, key=_address),
         decide=decide_first,
         apply=partial(drop, reason="same address as an earlier document"),
+        drops=True,
     )
 
 
@@ -59,9 +60,9 @@ def normal_url(url: str) -> str:
     return f"{host}{port}{_without_dots(_escaped(parts.path))}{query}"
 
 
-def decide_first(sketches: Sequence[Path], folder: Path) -> None:
+def decide_first(sketches: Sequence[Path], folder: Path, before: Sequence[Path] = ()) -> None:
     """Of documents with one key all go but that of the lowest index."""
-    with database(sketches, folder) as connection:
+    with database(sketches, folder, before) as connection:
         write(
             connection,
             """

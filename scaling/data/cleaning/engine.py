@@ -1,13 +1,14 @@
 """Cleaning steps over shards, restartable at every shard.
 
 Steps make passes over the documents: a run of local steps is one pass, and a
-global step ends a pass with its sketch and begins the next with its verdicts.
+global step ends a pass with its sketch and begins the next with its verdicts;
+so do several in a row that all but the last do nothing but drop documents.
 
-    work/pass-0/000000.parquet           what the pass left of a shard
-               /sketches/000000.parquet  for the global step after it
-               /000000.json              the shard is done; what became of its documents
-        /pass-0.json                     the pass is done; the sum of its shards
-        /decision-0/                     of the global step
+    work/pass-0/000000.parquet             what the pass left of a shard
+               /sketches/0/000000.parquet  for the first global step after it
+               /000000.json                the shard is done; what became of its documents
+        /pass-0.json                       the pass is done; the sum of its shards
+        /decision-0/0/                     of that global step
     documents/ and cleaning.json         the end: what is left, and the account of all steps
 
 Every file appears whole or not at all, and one that is there is not made again:
@@ -31,6 +32,7 @@ from scaling.data.cleaning.account import ACCOUNT, Account, StepAccount, read_ac
 from scaling.data.cleaning.build import work
 from scaling.data.cleaning.contract import Global, Placed
 from scaling.data.cleaning.parallel import MapShards
+from scaling.data.cleaning.tables import import_ahead
 from scaling.data.cleaning.tally import Sizes, Tally
 from scaling.data.sources.skips import Skips
 
@@ -41,10 +43,10 @@ Report = Callable[[str], None]
 
 @dataclass(frozen=True, kw_only=True)
 class Pass:
-    """One walk over all documents. steps: in order; only the first may be a global one, whose decision was made."""
+    """One walk over all documents. steps: in order; global ones, whose decisions were made, come first."""
 
     steps: tuple[CleaningStep, ...]
-    sketch: CleaningStep | None  # the global step after them
+    sketched: tuple[CleaningStep, ...]  # the global steps after them
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +56,7 @@ class Job:
     walk: Pass
     source: Path
     folder: Path  # of the pass
-    decision: Path  # of the pass before
+    decisions: Path  # of the pass before
 
     @property
     def done(self) -> Path:
@@ -95,13 +97,15 @@ def clean(source: Path, steps: Sequence[CleaningStep], folder: Path, report: Rep
 
 def passes(steps: Sequence[CleaningStep]) -> list[Pass]:
     """The walks over all documents that the steps take."""
-    walks, together = [], []
+    walks, together, compared = [], [], []
     for step in steps:
-        if isinstance(work(step), Global):
-            walks.append(Pass(steps=tuple(together), sketch=step))
-            together = []
-        together.append(step)
-    return [*walks, Pass(steps=tuple(together), sketch=None)]
+        compares = isinstance(work(step), Global)
+        if compared and not (compares and work(step).drops and work(compared[-1]).drops):
+            walks.append(Pass(steps=tuple(together), sketched=tuple(compared)))
+            together, compared = compared, []
+        (compared if compares else together).append(step)
+    walks.append(Pass(steps=tuple(together), sketched=tuple(compared)))
+    return [*walks, Pass(steps=tuple(compared), sketched=())] if compared else walks
 
 
 def run_job(job: Job) -> None:
@@ -109,14 +113,14 @@ def run_job(job: Job) -> None:
     documents = shards.read(job.source)
     passed = Passed(steps=[])
     passed.before.see(documents)
-    for step in job.walk.steps:
-        documents, tally = _step(step, documents, job.decision)
+    for number, step in enumerate(job.walk.steps):
+        documents, tally = _step(step, documents, job.decisions / str(number))
         passed.steps.append(tally)
     passed.after.see(documents)
     if job.walk.steps:
         shards.write(job.folder / job.source.name, documents)
-    if job.walk.sketch is not None:
-        shards.write_table(job.folder / "sketches" / job.source.name, work(job.walk.sketch).sketch(documents))
+    for number, step in enumerate(job.walk.sketched):
+        shards.write_table(job.folder / "sketches" / str(number) / job.source.name, work(step).sketch(documents))
     _write_json(job.done, passed)
 
 
@@ -135,20 +139,23 @@ def _step(step: CleaningStep, documents: list[Placed], decision: Path) -> tuple[
 
 
 def _pass(number: int, walks: list[Pass], source: Path, space: Path, report: Report, map_shards: MapShards) -> None:
-    """A pass over all shards and the decision after it, as far as they are not done."""
-    walk, folder, decision = walks[number], space / f"pass-{number}", space / f"decision-{number}"
+    """A pass over all shards and the decisions after it, as far as they are not done."""
+    walk, folder, decisions = walks[number], space / f"pass-{number}", space / f"decision-{number}"
     earlier, made = space / f"pass-{number - 1}", space / f"decision-{number - 1}"
     if not _whole(space, number).exists():
-        (folder / "sketches").mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
+        for place in range(len(walk.sketched)):
+            (folder / "sketches" / str(place)).mkdir(parents=True, exist_ok=True)
+        if walk.sketched:
+            import_ahead()
         given = earlier if number and walks[number - 1].steps else source
-        jobs = [Job(walk=walk, source=path, folder=folder, decision=made) for path in shards.shards(given)]
+        jobs = [Job(walk=walk, source=path, folder=folder, decisions=made) for path in shards.shards(given)]
         _run(jobs, f"cleaning, pass {number + 1} of {len(walks)}", report, map_shards)
         _write_json(_whole(space, number), _sum(jobs))
     _remove(earlier)
     _remove(made)
-    if walk.sketch is not None and not decision.exists():
-        report(f"cleaning: {walk.sketch.kind} compares all documents")
-        _decide(walk.sketch, folder / "sketches", decision)
+    if walk.sketched and not decisions.exists():
+        _decide(walk.sketched, folder / "sketches", decisions, report)
 
 
 def _run(jobs: list[Job], what: str, report: Report, map_shards: MapShards) -> None:
@@ -168,12 +175,18 @@ def _sum(jobs: list[Job]) -> Passed:
     return total
 
 
-def _decide(step: CleaningStep, sketches: Path, decision: Path) -> None:
-    part = decision.with_name(f".{decision.name}.partial")
+def _decide(steps: Sequence[CleaningStep], sketches: Path, decisions: Path, report: Report) -> None:
+    part = decisions.with_name(f".{decisions.name}.partial")
     _remove(part)  # of a process that was killed
-    part.mkdir()
-    work(step).decide(shards.shards(sketches), part)
-    part.rename(decision)
+    made: list[Path] = []
+    for number, step in enumerate(steps):
+        report(f"cleaning: {step.kind} compares all documents")
+        decision = part / str(number)
+        decision.mkdir(parents=True)
+        given = [made] if made else []
+        work(step).decide(shards.shards(sketches / str(number)), decision, *given)
+        made = [*made, decision]
+    part.rename(decisions)
     _remove(sketches)
 
 

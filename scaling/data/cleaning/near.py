@@ -25,9 +25,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from scaling.config.cleaning_duplicates import NearDuplicates
+from scaling.data.cleaning.columns import as_numpy, numbers
 from scaling.data.cleaning.contract import Global, Placed
-from scaling.data.cleaning.duplicates import DROPPED, drop
-from scaling.data.cleaning.tables import SPILT, database, needed, parted_by_key, quoted, sketch_table, write
+from scaling.data.cleaning.duplicates import drop
+from scaling.data.cleaning.tables import DROPPED, SPILT, database, needed, parted_by_key, quoted, sketch_table, write
 from scaling.data.cleaning.words import Words, constants, groups, mixed, words_of
 from scaling.data.sources import DataError
 
@@ -40,6 +41,7 @@ def near_duplicates(config: NearDuplicates) -> Global:
         sketch=partial(_sketch, config=config),
         decide=partial(_decide, config=config),
         apply=partial(drop, reason="nearly the same text"),
+        drops=True,
     )
 
 
@@ -98,8 +100,8 @@ def _sketch(shard: Sequence[Placed], *, config: NearDuplicates) -> pa.Table:
         parts.append(
             [
                 [shard[first + row].index for row in named],
-                pa.ListArray.from_arrays(limits, pa.array(bands)),
-                pa.FixedSizeBinaryArray.from_buffers(
+                pa.ListArray.from_arrays(numbers(limits, pa.int32()), numbers(bands, pa.uint64())),
+                pa.Array.from_buffers(
                     pa.binary(size), len(named), [None, pa.py_buffer(np.ascontiguousarray(hashes_DK))]
                 ),
             ]
@@ -107,10 +109,10 @@ def _sketch(shard: Sequence[Placed], *, config: NearDuplicates) -> pa.Table:
     return sketch_table(_schema(config), parts)
 
 
-def _decide(sketches: Sequence[Path], folder: Path, *, config: NearDuplicates) -> None:
+def _decide(sketches: Sequence[Path], folder: Path, before: Sequence[Path] = (), *, config: NearDuplicates) -> None:
     _check_algorithm(sketches)
     space = folder / SPILT
-    with database(sketches, folder) as connection:
+    with database(sketches, folder, before) as connection:
         connection.execute("CREATE TABLE candidate (key UBIGINT, index BIGINT)")
         for part in parted_by_key(connection, "SELECT unnest(bands) AS key, index FROM sketch", space / "bands"):
             connection.execute(
@@ -159,12 +161,14 @@ def _similar(batches: Iterator[pa.RecordBatch], config: NearDuplicates) -> Itera
     hashes = np.zeros((0, config.bands * config.rows), np.uint32)
     for batch in batches:
         new_keys, new_indices, new_hashes = (batch.column(name) for name in ("key", "index", "hashes"))
-        keys = np.concatenate([keys, np.from_dlpack(new_keys)])
-        indices = np.concatenate([indices, np.from_dlpack(new_indices)])
+        keys = np.concatenate([keys, as_numpy(new_keys)])
+        indices = np.concatenate([indices, as_numpy(new_indices)])
         hashes = np.concatenate([hashes, _matrix(new_hashes, hashes.shape[1])])
         leaders = _leaders(keys, hashes, config.threshold)
         drop = leaders != np.arange(len(keys))
-        yield pa.table({"index": _column(indices[drop]), "first": _column(indices[leaders[drop]])})
+        yield pa.table(
+            {"index": numbers(indices[drop], pa.int64()), "first": numbers(indices[leaders[drop]], pa.int64())}
+        )
         stay = ~drop & (keys == keys[-1])
         keys, indices, hashes = keys[stay], indices[stay], hashes[stay]
 
@@ -187,8 +191,3 @@ def _leaders(keys: np.ndarray, hashes_NK: np.ndarray, threshold: float) -> np.nd
 def _matrix(column: pa.Array, width: int) -> np.ndarray:
     """A column of binary values of one length as (N, K) uint32."""
     return np.frombuffer(b"".join(column.to_pylist()), np.uint32).reshape(-1, width)
-
-
-def _column(values: np.ndarray) -> pa.Array:
-    """Numbers as they lie in memory; `pa.array` would import pandas, and so would `to_numpy`."""
-    return pa.Array.from_buffers(pa.int64(), len(values), [None, pa.py_buffer(np.ascontiguousarray(values))])

@@ -16,8 +16,8 @@ from typing import Any
 
 from scaling.data.sources import DataError
 
-# What cleaning imports, slowly; pyarrow.dataset is what Arrow itself imports when it first reads a file.
-PRELOADED = ["scaling.data.cleaning.engine", "pyarrow.dataset", "rensa"]
+# What cleaning imports, slowly.
+PRELOADED = ["scaling.data.cleaning.engine", "rensa"]
 
 # Calls the function once for every element, in any order and anywhere that sees the same files, and yields
 # something as each is done. It raises what a call raised.

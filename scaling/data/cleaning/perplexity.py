@@ -23,9 +23,9 @@ import pyarrow.parquet as pq
 from scaling.config import NgramConfig
 from scaling.config.cleaning_quality import Perplexity
 from scaling.data.cleaning.contract import Global, Placed
-from scaling.data.cleaning.duplicates import DROPPED, drop
+from scaling.data.cleaning.duplicates import drop
 from scaling.data.cleaning.quality import HALVES, half_of, keys_of, texts_of
-from scaling.data.cleaning.tables import SPILT, database, quoted, write
+from scaling.data.cleaning.tables import DROPPED, SPILT, database, quoted, write
 from scaling.data.sources import DataError
 from scaling.models.ngram import Smoothed, count, losses, smooth
 

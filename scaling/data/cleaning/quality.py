@@ -24,8 +24,8 @@ import pyarrow.parquet as pq
 from scaling.config import Source
 from scaling.config.cleaning_quality import QualityClassifier
 from scaling.data.cleaning.contract import Global, Placed
-from scaling.data.cleaning.duplicates import DROPPED, drop
-from scaling.data.cleaning.tables import SPILT, database, needed, quoted, sketch_table, write
+from scaling.data.cleaning.duplicates import drop
+from scaling.data.cleaning.tables import DROPPED, SPILT, database, needed, quoted, sketch_table, write
 from scaling.data.cleaning.words import groups, mixed, words_of
 from scaling.data.sources import DataError, documents
 

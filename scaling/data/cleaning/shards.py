@@ -7,6 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from scaling.data.cleaning.columns import numbers, strings
 from scaling.data.cleaning.contract import Placed
 from scaling.data.sources import DataError, Document
 
@@ -59,10 +60,11 @@ def rows(path: Path) -> int:
 def write(path: Path, documents: Iterable[Placed]) -> None:
     """A shard, whole or not at all."""
     held = list(documents)
-    columns = [[placed.index for placed in held]]
-    columns += [[getattr(placed.document, name) for placed in held] for name in SCHEMA.names[1:]]
-    arrays = [pa.array(column, field.type) for column, field in zip(columns, SCHEMA, strict=True)]
-    write_table(path, pa.table(arrays, schema=SCHEMA), GROUP_ROWS)
+    indices = numbers([placed.index for placed in held], pa.int64())
+    texts = [
+        strings([getattr(placed.document, field.name) for placed in held], field.type) for field in list(SCHEMA)[1:]
+    ]
+    write_table(path, pa.table([indices, *texts], schema=SCHEMA), GROUP_ROWS)
 
 
 def write_table(path: Path, table: pa.Table, group_rows: int = SKETCH_ROWS) -> None:
@@ -81,7 +83,7 @@ def write_table(path: Path, table: pa.Table, group_rows: int = SKETCH_ROWS) -> N
 def read(path: Path) -> list[Placed]:
     """The documents of a shard; those that have no text are left out."""
     try:
-        table = pq.read_table(path, schema=SCHEMA)
+        table = _table(path)
     except (pa.ArrowInvalid, OSError) as error:
         raise DataError(f"{path}: not a whole shard ({error}); delete its folder and prepare again") from None
     names = [name for name in SCHEMA.names if name not in ("index", "fault")]
@@ -91,6 +93,11 @@ def read(path: Path) -> list[Placed]:
         for index, *row in values
         if row[names.index("text")] is not None
     ]
+
+
+def _table(path: Path) -> pa.Table:
+    with pq.ParquetFile(path) as file:  # `pq.read_table` would import half a second of other ways to read
+        return file.read()
 
 
 def walk(folder: Path) -> Iterator[Document]:
@@ -105,12 +112,10 @@ def faulty(folder: Path) -> Iterator[Document]:
     column = SCHEMA.get_field_index("text")
     for path in shards(folder):
         with pq.ParquetFile(path) as file:
-            groups = [file.metadata.row_group(number) for number in range(file.metadata.num_row_groups)]
-            if not any(group.num_rows and group.column(column).statistics.null_count for group in groups):
-                continue
-            table = file.read(["name", "fault", "text"])
-        rows = table.filter(table["text"].is_null()).select(["name", "fault"]).to_pylist()
-        yield from (Document(text=None, **row) for row in rows)
+            groups = [(number, file.metadata.row_group(number)) for number in range(file.num_row_groups)]
+            held = [number for number, group in groups if group.num_rows and group.column(column).statistics.null_count]
+            found = file.read_row_groups(held, ["name", "fault"]).to_pylist()
+        yield from (Document(text=None, **row) for row in found if row["fault"])
 
 
 def text_bytes(text: str) -> int:

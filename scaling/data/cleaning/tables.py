@@ -7,8 +7,9 @@ on how the work was spread.
 """
 
 import shutil
+import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -18,6 +19,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from scaling.data.cleaning.columns import as_numpy, keys, numbers
 from scaling.data.cleaning.contract import Placed
 from scaling.data.sources import DataError
 
@@ -26,16 +28,19 @@ if TYPE_CHECKING:
 
 MEMORY = "256MB"
 THREADS = 2
+DROPPED = "dropped.parquet"  # index of each document that goes, and of the one it repeats
 SPILT = "spilt"  # folder of what does not fit into memory; gone when a decision is made
 ROWS = 1 << 16  # of a row group: what is read too much for a shard
 ROWS_AT_ONCE, MOST_PARTS = 1 << 17, 512  # of a table that is grouped by its keys
 
 
 @contextmanager
-def database(sketches: Sequence[Path], folder: Path) -> "Iterator[duckdb.DuckDBPyConnection]":
+def database(
+    sketches: Sequence[Path], folder: Path, before: Sequence[Path] = ()
+) -> "Iterator[duckdb.DuckDBPyConnection]":
     """A connection with the sketches as the view `sketch`; what it spills lies in `folder` while it is open.
 
-    Raises DataError if there is no sketch.
+    before: decisions whose dropped documents are left out of the view. Raises DataError if there is no sketch.
     """
     if not sketches:
         raise DataError(f"{folder}: no documents to compare; mend Source.path")
@@ -51,7 +56,9 @@ def database(sketches: Sequence[Path], folder: Path) -> "Iterator[duckdb.DuckDBP
     )
     try:
         connection.execute("SET enable_progress_bar = false")
-        connection.execute(f"CREATE VIEW sketch AS SELECT * FROM read_parquet([{', '.join(map(quoted, sketches))}])")
+        gone = "".join(f" ANTI JOIN read_parquet({quoted(decision / DROPPED)}) USING (index)" for decision in before)
+        files = ", ".join(map(quoted, sketches))
+        connection.execute(f"CREATE VIEW sketch AS SELECT * FROM read_parquet([{files}]) AS made{gone}")
         yield connection
     finally:
         connection.close()
@@ -88,13 +95,24 @@ def read(path: Path, shard: Sequence[Placed]) -> pa.Table:
     if not shard:
         return pq.read_schema(path).empty_table()
     indices = [placed.index for placed in shard]
-    return pq.read_table(path, filters=[("index", ">=", min(indices)), ("index", "<=", max(indices))])
+    first, last = min(indices), max(indices)
+    with pq.ParquetFile(path) as file:
+        groups = [number for number in range(file.num_row_groups) if _meets(file, number, first, last)]
+        table = file.read_row_groups(groups)
+    begin, end = np.searchsorted(as_numpy(table["index"]), [first, last + 1]).tolist()
+    return table.slice(begin, end - begin)
+
+
+def _meets(file: pq.ParquetFile, group: int, first: int, last: int) -> bool:
+    """Whether a row group may have documents of an index from first to last."""
+    column = file.metadata.row_group(group).column(file.schema_arrow.get_field_index("index"))
+    return column.statistics.min <= last and column.statistics.max >= first
 
 
 def places_by_index(table: pa.Table) -> dict[int, np.ndarray]:
     """The places, ascending, of each document that a table with columns index and place, sorted by them, names."""
-    indices, starts = np.unique(table["index"].to_numpy(), return_index=True)
-    places = np.split(table["place"].to_numpy().astype(np.int64), starts[1:])
+    indices, starts = np.unique(as_numpy(table["index"]), return_index=True)
+    places = np.split(as_numpy(table["place"]).astype(np.int64), starts[1:])
     return dict(zip(indices.tolist(), places, strict=False))  # of no rows numpy makes one empty part
 
 
@@ -104,6 +122,16 @@ def sketch_table(schema: pa.Schema, parts: Sequence[Sequence[Any]]) -> pa.Table:
         pa.record_batch([_column(c, f.type) for c, f in zip(part, schema, strict=True)], schema) for part in parts
     ]
     return pa.Table.from_batches(batches, schema)
+
+
+def import_ahead() -> None:
+    """Import DuckDB, which takes a quarter of a second, while workers are busy; if it is missing, `needed` says so."""
+
+    def run() -> None:
+        with suppress(DataError):
+            needed("duckdb")
+
+    threading.Thread(target=run).start()
 
 
 @cache
@@ -118,7 +146,9 @@ def needed(package: str) -> ModuleType:
 
 
 def _column(values: Any, kind: pa.DataType) -> pa.Array:
-    return values if isinstance(values, pa.Array) else pa.array(values, kind)
+    if isinstance(values, pa.Array):
+        return values
+    return keys(values, kind) if pa.types.is_fixed_size_binary(kind) else numbers(values, kind)
 
 
 def quoted(path: Path) -> str:

@@ -12,7 +12,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from scaling.config.cleaning import ExactDuplicates, Lengths
+from scaling.config.cleaning import Lengths
+from scaling.config.cleaning_duplicates import DuplicateLines, DuplicateURLs, ExactDuplicates, NearDuplicates
 from scaling.config.cleaning_heuristics import GopherRepetition, PrivateData
 from scaling.data.cleaning import engine, shards
 from scaling.data.cleaning.account import ACCOUNT, lines, read_account, sums
@@ -67,13 +68,37 @@ def cleaned(source, tmp_path_factory):
     return folder
 
 
+def passes(*steps):
+    return [([s.kind for s in walk.steps], [s.kind for s in walk.sketched]) for walk in engine.passes(steps)]
+
+
 def test_steps_make_passes_that_a_global_one_parts():
-    made = [([s.kind for s in walk.steps], walk.sketch and walk.sketch.kind) for walk in engine.passes(STEPS)]
-    assert made == [
-        (["lengths", "private_data"], "exact_duplicates"),
-        (["exact_duplicates", "gopher_repetition"], None),
+    assert passes(*STEPS) == [
+        (["lengths", "private_data"], ["exact_duplicates"]),
+        (["exact_duplicates", "gopher_repetition"], []),
     ]
-    assert [len(walk.steps) for walk in engine.passes((ExactDuplicates(), ExactDuplicates()))] == [0, 1, 1]
+    assert passes(ExactDuplicates(), DuplicateLines(), ExactDuplicates(), Lengths()) == [
+        ([], ["exact_duplicates"]),
+        (["exact_duplicates"], ["duplicate_lines"]),
+        (["duplicate_lines"], ["exact_duplicates"]),
+        (["exact_duplicates", "lengths"], []),
+    ]
+    assert passes() == [([], [])]
+
+
+def test_global_steps_in_a_row_that_only_drop_documents_share_a_pass(source, tmp_path):
+    steps = (DuplicateURLs(), NearDuplicates(words=2, threshold=0.5), ExactDuplicates())
+    kinds = ["duplicate_urls", "near_duplicates", "exact_duplicates"]
+    assert passes(*steps) == [([], kinds), (kinds, [])]
+    together = engine.clean(source, steps, tmp_path / "together", silent, one_by_one)
+    given, tallies = source, []
+    for number, step in enumerate(steps):
+        alone = engine.clean(given, [step], tmp_path / str(number), silent, one_by_one)
+        given = tmp_path / str(number) / "documents"
+        tallies += [made.tally for made in alone.steps]
+    assert list(shards.walk(tmp_path / "together" / "documents")) == list(shards.walk(given))
+    assert [made.tally for made in together.steps] == tallies
+    assert together.after.total.documents < together.before.total.documents
 
 
 def test_what_is_left_is_what_the_rules_leave(cleaned):
