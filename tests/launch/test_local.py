@@ -17,7 +17,6 @@ from rich.console import Console
 
 from launch import local
 from launch.budget import Budget
-from launch.devices import Slot
 from launch.local import begin, launch
 from launch.planned import plan_of
 from launch.pool import Message
@@ -33,10 +32,9 @@ from scaling.lease import EXPIRY_SECONDS, held, holder
 from scaling.plan import pin
 from scaling.record import RecordError, RunDirectory, read_record, write_config
 from scaling.workspace import Workspace
-from tests.launch.tiny import STEP, run_of, study_of
+from tests.launch.tiny import ONE, STEP, run_of, study_of
 
 QUIET = Placement(tracking="off")
-ONE = [Slot(cores=(0,), environment=(("JAX_PLATFORMS", "cpu"), ("XLA_FLAGS", "")))]
 
 
 @pytest.fixture(scope="module")
