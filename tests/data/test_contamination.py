@@ -50,7 +50,7 @@ def test_models_that_saw_nothing_are_called_contaminated_as_often_as_the_level_s
         nats = rng.normal(size=(30, 30))
         score = lambda order, nats=nats: float(nats[order[:-1], order[1:]].sum())  # noqa: E731
         examples = list(rng.permutation(np.repeat(np.arange(30), 4)))
-        found.append(order_test(score, examples, shards=12, shuffles=2, seed=seed).p_value)
+        found.append(order_test(score, examples, shards=12, shuffles=5, seed=seed).p_value)
     for level in (0.01, 0.05, 0.2):
         # Four standard errors of a binomial share, and a tenth of the level for differences not quite normal.
         assert np.mean(np.array(found) < level) == pytest.approx(level, abs=4 * np.sqrt(level / 1000) + level / 10)
