@@ -56,14 +56,16 @@ def start(run, runs, root):
     ]
 
 
-def ended(processes, seconds=120):
-    """What both printed, and their exit codes; none outlives the test."""
+def ended(processes, seconds=240):
+    """What both printed, and their exit codes; none outlives the test, and no pipe of one is left to a later test."""
     try:
         told = [process.communicate(timeout=seconds) for process in processes]
     finally:
         for process in processes:
             process.kill()
             process.wait()
+            process.stdout.close()
+            process.stderr.close()
     return told, [process.returncode for process in processes]
 
 
