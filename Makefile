@@ -12,7 +12,7 @@ demo: $(READY)
 	$(BIN)/scaling launch demo
 
 test: $(READY) lint
-	$(BIN)/python -m pytest -m "not slow and not parity" -n auto --dist loadfile
+	$(BIN)/python -m pytest -m "not slow and not parity" -n auto --dist loadfile --no-loadscope-reorder
 
 test-slow: $(READY)
 	$(BIN)/python -m pytest -m slow --timeout 3600

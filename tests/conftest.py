@@ -1,19 +1,34 @@
 """Eight CPU devices for every test, and small shared configs."""
 
+import gc
 import os
 import random
 
+from tests.xla import QUICKLY
+
 # Before JAX is imported anywhere: sharding tests need several devices, accelerators are for `-m gpu`.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
-# Hundreds of small programs are compiled and run once or twice: XLA compiles them six times as fast unoptimised.
-os.environ["XLA_FLAGS"] = (
-    "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false "
-    "--xla_force_host_platform_device_count=8 " + os.environ.get("XLA_FLAGS", "")
-)
+os.environ["XLA_FLAGS"] = f"{QUICKLY} --xla_force_host_platform_device_count=8 {os.environ.get('XLA_FLAGS', '')}"
 
+import hypothesis
 import pytest
 
 from scaling.config import DataConfig, OptimConfig, RunConfig, ScheduleConfig, Source, TransformerConfig
+
+# The same examples every time, however busy the machine is.
+hypothesis.settings.register_profile("steady", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("steady")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files that train come first: a long one at the end would keep one process busy while the others wait."""
+    items.sort(key=lambda item: item.path.parent.name != "training")
+
+
+def pytest_collection_finish() -> None:
+    """What is imported now stays to the end: the garbage collector need not look through it every time."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture

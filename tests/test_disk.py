@@ -153,6 +153,8 @@ def test_who_cannot_write_a_claim_makes_none(disk):
     take(disk.folder).release()
 
 
+# On a busy machine a part of the write may fail after orbax has closed the loop that would hear of it.
+@pytest.mark.filterwarnings("ignore:Exception ignored in:pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("leave", [0, 400_000])
 def test_a_checkpoint_that_does_not_fit_leaves_the_one_before(disk, leave):
     weights = np.random.default_rng(0).normal(size=200_000).astype(np.float32)  # 800 kB

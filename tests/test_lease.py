@@ -42,23 +42,41 @@ def test_one_at_a_time_and_the_next_when_it_is_released(tmp_path):
     assert claims(tmp_path) == ["lease-000002.json"]  # what came before is cleared away
 
 
-def _take_and_say(folder, barrier, said):
-    barrier.wait()
-    mine = take(folder)
-    said.put(mine is not None)
-    time.sleep(1.0)
+def _take_and_say(folder, barrier, said, done):
+    """Take the folder at the same moment as others; who has it dies without a word, the others try again."""
+    while True:
+        barrier.wait()
+        mine = take(folder)
+        said.put(os.getpid() if mine else 0)
+        done.wait()  # nobody is gone before all have tried
+        if mine:
+            os._exit(0)
 
 
 def test_of_many_that_want_it_at_once_one_gets_it(tmp_path):
-    fork = multiprocessing.get_context("spawn")
-    for _ in range(2):
-        barrier, said = fork.Barrier(6), fork.Queue()
-        processes = [fork.Process(target=_take_and_say, args=(tmp_path, barrier, said)) for _ in range(6)]
-        for process in processes:
-            process.start()
-        assert sum(said.get() for _ in processes) == 1
-        for process in processes:
-            process.join()  # without a word: the next round finds it gone
+    spawn = multiprocessing.get_context("spawn")
+    barrier, said, done = spawn.Barrier(7), spawn.Queue(), spawn.Barrier(7)
+    processes = {}
+
+    def start():
+        process = spawn.Process(target=_take_and_say, args=(tmp_path, barrier, said, done))
+        process.start()
+        processes[process.pid] = process
+
+    for _ in range(5):
+        start()
+    try:
+        for _ in range(2):
+            start()
+            barrier.wait(timeout=60)
+            *losers, winner = sorted(said.get(timeout=60) for _ in range(6))
+            assert losers == [0] * 5 and winner in processes
+            done.wait(timeout=60)
+            processes.pop(winner).join()  # without a word: the next round finds it gone
+    finally:
+        for process in processes.values():
+            process.kill()
+            process.join()
 
 
 def _take_and_leave(folder, seconds, said):

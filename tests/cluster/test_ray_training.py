@@ -15,6 +15,7 @@ from scaling.record import RunDirectory, read_record
 from scaling.workspace import Workspace
 from tests.launch.test_ray_jobs import driver, needs_ray, outcomes_of, two_nodes
 from tests.launch.tiny import run_of, study_of
+from tests.xla import QUICKLY
 
 pytestmark = [needs_ray, pytest.mark.slow]
 RUN = ("-m", "launch.cli", "run")
@@ -23,7 +24,7 @@ RUN = ("-m", "launch.cli", "run")
 @pytest.fixture
 def study(corpus, tmp_path, monkeypatch):
     """Its data are prepared, its plan is written."""
-    monkeypatch.setenv("XLA_FLAGS", "--xla_backend_optimization_level=0")  # one CPU device a process
+    monkeypatch.setenv("XLA_FLAGS", QUICKLY)  # one CPU device a process
     store = prepare(run_of(corpus).data, tmp_path, lambda line: None)
     study = replace(study_of(corpus), placement=Placement(tracking="off", grace_seconds=10.0, data=1))
     study = pin(study, lambda data: replace(data, content=store.manifest.content))

@@ -24,6 +24,7 @@ from scaling.sweeps import branches
 from scaling.workspace import Workspace
 from tests.cluster.test_slurm_queue import wait_until
 from tests.launch.tiny import STEP, run_of
+from tests.xla import QUICKLY
 
 pytestmark = pytest.mark.slow
 
@@ -88,7 +89,7 @@ def lab_of(slurm, corpus, root, tmp_path, monkeypatch):
     """A function that makes a lab of some cells; the data and compiled programs are the module's."""
     monkeypatch.chdir(CHECKOUT)
     monkeypatch.setenv("PYTHONPATH", str(CHECKOUT))
-    monkeypatch.setenv("XLA_FLAGS", "--xla_backend_optimization_level=0")  # one CPU device a process
+    monkeypatch.setenv("XLA_FLAGS", QUICKLY)  # one CPU device a process
     store = prepare(run_of(corpus).data, root, lambda line: None)
     made = 0
 

@@ -4,8 +4,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scaling.config import Source
+from scaling.data import tokenizer as tokenizer_module
 from scaling.data.sources import DataError, documents
-from scaling.data.tokenizer import EOD, SEGMENT, SPACE, load_tokenizer, save_tokenizer, train_tokenizer
+from scaling.data.tokenizer import EOD, SPACE, load_tokenizer, save_tokenizer, train_tokenizer
 
 KINDS = {"bpe": 400, "unigram": 400, "bytes": 257, "characters": 600}
 # What tokenizers are known to lose, beside any character at all.
@@ -82,8 +83,9 @@ def test_training_is_deterministic_and_its_hash_says_so(tokenizers, sample, kind
     assert len({tokenizer.sha256 for tokenizer in tokenizers.values()}) == len(KINDS)
 
 
-def test_a_text_longer_than_a_segment_survives(tokenizers):
-    text = ("ab " + SPACE) * (SEGMENT // 4) + " c" * (SEGMENT // 2 + 10)
+def test_a_text_longer_than_a_segment_survives(tokenizers, monkeypatch):
+    monkeypatch.setattr(tokenizer_module, "SEGMENT", 1000)
+    text = ("ab " + SPACE) * 250 + " c" * 510
     (tokens,) = tokenizers["unigram"].encode([text], threads=2)
     assert tokenizers["unigram"].decode(tokens.tolist()) == text
 

@@ -23,10 +23,31 @@ from launch.train_command import TrainOptions, train
 ROOT = Path(__file__).parents[2]
 
 
-def scaling(*arguments):
+def in_a_process(*arguments):
     return subprocess.run(
         [sys.executable, "-m", "launch.cli", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=120
     )
+
+
+@pytest.fixture
+def scaling(capsys, monkeypatch):
+    """The same in this process, which has imported all that is needed."""
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)  # it keeps its own handler,
+    monkeypatch.setenv("SCALING_COMMAND", "")  # and its environment
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["scaling", *arguments])
+        code = None
+        try:
+            cli.main()
+        except SystemExit as ended:
+            code = ended.code
+        if isinstance(code, str):  # what an interpreter does with it
+            print(code, file=sys.stderr)
+        return subprocess.CompletedProcess(arguments, 1 if isinstance(code, str) else code or 0, *capsys.readouterr())
+
+    return call
 
 
 def shown_by(capsys, call, *arguments):
@@ -38,7 +59,7 @@ def shown_by(capsys, call, *arguments):
 
 
 def test_help_names_every_command_and_study():
-    shown = scaling("--help").stdout
+    shown = in_a_process("--help").stdout
     for word in (
         "plan",
         "launch",
@@ -86,7 +107,7 @@ def test_train_and_data_answer_help(capsys):
         (("launch", "demo", "--workers", "1000", "--root", "no/such/place"), "--workers 1000: this machine has"),
     ],
 )
-def test_a_mistake_gets_one_clear_sentence_and_no_traceback(arguments, message):
+def test_a_mistake_gets_one_clear_sentence_and_no_traceback(scaling, arguments, message):
     done = scaling(*arguments)
     assert done.returncode != 0
     assert message in done.stderr
@@ -94,13 +115,20 @@ def test_a_mistake_gets_one_clear_sentence_and_no_traceback(arguments, message):
     assert not (ROOT / "no").exists()
 
 
-def test_a_misspelt_option_is_answered_with_the_right_one():
+def test_a_process_of_its_own_says_the_same_and_ends_with_a_code(scaling):
+    wrong = ("plan", "demo", "--budgets", "1000")
+    done, here = in_a_process(*wrong), scaling(*wrong)
+    assert done.returncode == here.returncode == 2
+    assert done.stderr == here.stderr and "Traceback" not in done.stderr
+
+
+def test_a_misspelt_option_is_answered_with_the_right_one(scaling):
     done = scaling("plan", "demo", "--budget", "1e10")
     assert done.returncode != 0
     assert "--budgets" in done.stdout + done.stderr
 
 
-def test_a_plan_for_a_gpu_ladder_names_models_up_to_billions_and_its_price():
+def test_a_plan_for_a_gpu_ladder_names_models_up_to_billions_and_its_price(scaling):
     budgets = ("--budgets", "1e18", "1e19", "1e20", "1e21")
     shape = ("--sizes", "large", "--context", "2048", "--batch", "128", "--vocab", "32000", "--precision", "bfloat16")
     done = scaling("plan", "chinchilla", *budgets, *shape, "--hardware", "h100-sxm", "--microbatches", "32", "--json")
@@ -116,7 +144,7 @@ def test_a_plan_for_a_gpu_ladder_names_models_up_to_billions_and_its_price():
     assert plan["total"]["dollars"] == pytest.approx(3 * plan["total"]["hours"])
 
 
-def test_a_printed_plan_shows_models_totals_and_assumptions():
+def test_a_printed_plan_shows_models_totals_and_assumptions(scaling):
     shown = scaling("plan", "demo").stdout
     assert "kg CO2" in shown and "total: 30 runs" in shown and "assumed:" in shown
 
@@ -125,7 +153,7 @@ LARGE = ("--sizes", "large", "--budgets", "1e20", "--context", "2048", "--batch"
 MESH = ("--precision", "bfloat16", "--hardware", "h100-sxm", "--devices", "8")
 
 
-def test_a_plan_on_many_devices_says_what_is_sent_over_each_axis_and_what_bounds_a_step():
+def test_a_plan_on_many_devices_says_what_is_sent_over_each_axis_and_what_bounds_a_step(scaling):
     mesh = ("--placement.fsdp", "4", "--placement.pipe", "2", "--microbatches", "8")
     plan = json.loads(scaling("plan", "chinchilla", *LARGE, *MESH, *mesh, "--json").stdout)
     for run in plan["runs"]:
@@ -137,7 +165,7 @@ def test_a_plan_on_many_devices_says_what_is_sent_over_each_axis_and_what_bounds
     assert "bound by" in shown and "bubble" in shown and "11%" in shown
 
 
-def test_the_fastest_placements_that_fit_are_proposed_as_options_that_a_plan_takes():
+def test_the_fastest_placements_that_fit_are_proposed_as_options_that_a_plan_takes(scaling):
     found = json.loads(scaling("plan", "chinchilla", *LARGE, *MESH, "--fit-mesh", "--json").stdout)
     (model,) = found["models"]  # the largest
     best = model["fits"][0]
@@ -148,12 +176,12 @@ def test_the_fastest_placements_that_fit_are_proposed_as_options_that_a_plan_tak
     assert largest["prediction"]["memory_bytes"] == best["memory_bytes"] <= 80e9
 
 
-def test_where_no_placement_fits_the_plan_says_by_how_much():
+def test_where_no_placement_fits_the_plan_says_by_how_much(scaling):
     said = scaling("plan", "chinchilla", *LARGE, "--hardware", "cpu-core", "--fit-mesh").stdout
     assert "nothing fits into the 4 GB of a cpu-core; the nearest needs" in said and "% more" in said
 
 
-def test_prices_are_options():
+def test_prices_are_options(scaling):
     plain, dear = (
         json.loads(scaling("plan", "demo", "--json", *more).stdout)["total"]
         for more in ((), ("--dollars-per-hour", "10", "--kg-co2-per-kwh", "0.048"))

@@ -58,16 +58,15 @@ LAUNCH = """
 import sys
 from pathlib import Path
 from rich.console import Console
-from launch.devices import Slot
 from launch.local import launch
 from launch.progress import Progress
 from scaling.config import Placement
 from scaling.workspace import Workspace
 from tests.launch.test_clock import study_on
+from tests.launch.tiny import ONE
 root, texts = map(Path, sys.argv[1:])
-slot = Slot(cores=(0,), environment=(("JAX_PLATFORMS", "cpu"), ("XLA_FLAGS", "")))
 placement = Placement(tracking="off", checkpoint_seconds=1.0)
-launch(study_on(root, texts), Workspace(root=root), placement, [slot], Progress(Console()))
+launch(study_on(root, texts), Workspace(root=root), placement, ONE, Progress(Console()))
 """
 
 

@@ -11,7 +11,6 @@ import pytest
 from rich.console import Console
 
 from launch import analysis_commands, cli, state_commands
-from launch.devices import Slot
 from launch.export_command import export
 from launch.local import launch
 from launch.progress import Progress
@@ -25,10 +24,9 @@ from scaling.workspace import Workspace
 from tests.disks import read_only, small_disk
 from tests.launch import made
 from tests.launch.tables import runs, write
-from tests.launch.tiny import STEP, run_of, study_of
+from tests.launch.tiny import ONE, STEP, run_of, study_of
 
 OFTEN = Placement(tracking="off", checkpoint_seconds=0.3)
-ONE = [Slot(cores=(0,), environment=(("JAX_PLATFORMS", "cpu"), ("XLA_FLAGS", "")))]
 
 
 @pytest.fixture(scope="module")

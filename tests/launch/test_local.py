@@ -36,10 +36,9 @@ from scaling.lease import EXPIRY_SECONDS, held, holder
 from scaling.plan import pin
 from scaling.record import RecordError, RunDirectory, read_record, write_config
 from scaling.workspace import Workspace
-from tests.launch.tiny import STEP, run_of, study_of
+from tests.launch.tiny import ONE, STEP, run_of, study_of
 
 QUIET = Placement(tracking="off")
-ONE = [Slot(cores=(0,), environment=(("JAX_PLATFORMS", "cpu"), ("XLA_FLAGS", "")))]
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.xla import QUICKLY
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -23,7 +25,7 @@ def test_two_processes_of_the_command_line_train_one_run(corpus, tmp_path):
         "--data.heldout-sequences 4"
     )
     environment = os.environ | {
-        "XLA_FLAGS": "--xla_backend_optimization_level=0 --xla_force_host_platform_device_count=2",
+        "XLA_FLAGS": f"{QUICKLY} --xla_force_host_platform_device_count=2",
         "JAX_COORDINATOR_BIND_ADDRESS": coordinator,
         "SCALING_COORDINATOR": coordinator,
         "SCALING_PROCESSES": "2",

@@ -2,11 +2,15 @@
 
 from dataclasses import replace
 
+from launch.devices import Slot
 from scaling.config import DataConfig, OptimConfig, RunConfig, ScheduleConfig, Source, TransformerConfig
 from scaling.plan import Cell, Study
 from scaling.sweeps import branches
+from tests.xla import QUICKLY
 
 STEP = 16 * 4
+# One worker of one core and one device.
+ONE = [Slot(cores=(0,), environment=(("JAX_PLATFORMS", "cpu"), ("XLA_FLAGS", QUICKLY)))]
 
 
 def run_of(source: Source, dim: int = 16) -> RunConfig:

@@ -131,12 +131,13 @@ def test_logits_are_divided_by_the_width_whatever_stands_before_the_head():
         model = mup(MODELS[name], wider=2)
         weights, tokens = families.init(model, 0), np.arange(8)[None]
         inputs = Inputs(tokens, source_BS=tokens if name == "t5" else None)
-        found = []
-        for scaled in (model, replace(model, logit_scale=1.0)):
-            states = families.states(scaled, weights, inputs).x_BTD
-            found.append(families.logits(scaled, weights, states.reshape(-1, model.dim)))
+        x_BTD = jax.jit(families.states, static_argnums=0)(model, weights, inputs).x_BTD
+        found, whole = (
+            jax.jit(families.logits, static_argnums=0)(scaled, weights, x_BTD.reshape(-1, model.dim))
+            for scaled in (model, replace(model, logit_scale=1.0))
+        )
         # The same products in float32, halved at another place.
-        np.testing.assert_allclose(2 * found[0], found[1], rtol=1e-4, atol=1e-5, err_msg=name)
+        np.testing.assert_allclose(2 * found, whole, rtol=1e-4, atol=1e-5, err_msg=name)
 
 
 def test_learning_rates_follow_the_role():

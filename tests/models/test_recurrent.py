@@ -14,8 +14,6 @@ DECODER = RecurrentConfig(vocab=11, dim=6, layers=2, context=8)
 TRANSLATOR = replace(DECODER, architecture="encoder_decoder")
 CELLS = ["rnn", "lstm"]
 
-jitted_init = jax.jit(recurrent.init, static_argnums=0)
-
 
 @partial(jax.jit, static_argnums=0)
 def jitted(model, params, inputs):
@@ -84,7 +82,7 @@ def double(params):
 
 
 def lively(model):
-    return jax.tree.map(lambda p: 2 * p, jitted_init(model, 0))
+    return jax.tree.map(lambda p: 2 * p, recurrent.init(model, 0))
 
 
 @pytest.mark.parametrize("cell", CELLS)
@@ -159,20 +157,20 @@ def test_every_parameter_learns(model, cell):
 
 
 def test_an_untied_head_is_a_matrix_of_its_own():
-    assert "head" not in jitted_init(DECODER, 0)
-    assert jitted_init(replace(DECODER, tied=False), 0)["head"].shape == (11, 6)
+    assert "head" not in recurrent.init(DECODER, 0)
+    assert recurrent.init(replace(DECODER, tied=False), 0)["head"].shape == (11, 6)
 
 
 def test_an_initialisation_is_a_function_of_its_seed_alone():
-    first, again, other = (jitted_init(TRANSLATOR, seed) for seed in (3, 3, 4))
+    first, again, other = (recurrent.init(TRANSLATOR, seed) for seed in (3, 3, 4))
     jax.tree.map(np.testing.assert_array_equal, first, again)
-    jax.tree.map(np.testing.assert_array_equal, first, jitted_init(TRANSLATOR, jax.random.key(3)))
+    jax.tree.map(np.testing.assert_array_equal, first, recurrent.init(TRANSLATOR, jax.random.key(3)))
     assert np.abs(first["embedding"] - other["embedding"]).max() > 0
 
 
 def test_initial_weights_have_the_stated_spread():
     model = RecurrentConfig(vocab=1000, dim=128, layers=1)
-    params = jitted_init(model, 0)
+    params = recurrent.init(model, 0)
     cell = params["decoder"]["0"]
     for values, std in ((params["embedding"], recurrent.EMBEDDING_STD), (cell["input"]["kernel"], 128**-0.5)):
         # 65,536 draws or more: their standard deviation is known to 0.3%, so 2% is seven sigma.

@@ -75,8 +75,6 @@ BOTH = {
 }
 EVERY = DECODERS | ENCODERS | BOTH | {"prefix": {"architecture": "prefix"}}
 
-jitted_init = jax.jit(init, static_argnums=0)
-
 
 @partial(jax.jit, static_argnums=0)
 def outputs(model, weights, inputs):
@@ -97,7 +95,7 @@ def made(variants):
             inputs = Inputs(tokens, source_BS=jax.random.randint(jax.random.key(2), (3, 20), 0, 300))
         if model.architecture == "prefix":
             inputs = Inputs(tokens, prefix_B=jnp.array([4, 8, 12]))
-        return model, jitted_init(model, 0), inputs
+        return model, init(model, 0), inputs  # op by op: compiled as a whole it takes five times as long
 
     return built
 
@@ -143,7 +141,7 @@ def test_a_decoder_reads_all_of_its_source(both):
 
 def test_padding_of_the_source_does_not_change_a_prediction():
     model = replace(BASE, **BOTH["t5"])
-    weights, tokens = jitted_init(model, 0), jax.random.randint(jax.random.key(1), (3, 24), 0, 300)
+    weights, tokens = init(model, 0), jax.random.randint(jax.random.key(1), (3, 24), 0, 300)
     inputs = Inputs(tokens, source_BS=tokens[:, 4:])
     padded = inputs._replace(source_documents_BS=jnp.where(jnp.arange(20) < 15, 0, PADDING)[None].repeat(3, axis=0))
     changed = padded._replace(source_BS=other(inputs.source_BS, slice(15, None)))
@@ -162,7 +160,7 @@ def test_an_encoder_sees_both_ways_and_no_padding(encoder):
 
 def test_a_prefix_is_seen_from_everywhere_and_the_rest_from_behind():
     model = replace(BASE, architecture="prefix")
-    weights, tokens = jitted_init(model, 0), jax.random.randint(jax.random.key(1), (3, 24), 0, 300)
+    weights, tokens = init(model, 0), jax.random.randint(jax.random.key(1), (3, 24), 0, 300)
     inputs = Inputs(tokens, prefix_B=jnp.array([8, 8, 8]))
     before = outputs(model, weights, inputs)
     in_prefix = outputs(model, weights, inputs._replace(tokens_BT=other(tokens, 7)))
@@ -173,7 +171,7 @@ def test_a_prefix_is_seen_from_everywhere_and_the_rest_from_behind():
 
 def test_other_documents_do_not_change_a_prediction():
     model = replace(BASE, window=16, global_every=2)
-    weights, inputs = jitted_init(model, 0), Inputs(jax.random.randint(jax.random.key(1), (3, 24), 0, 300))
+    weights, inputs = init(model, 0), Inputs(jax.random.randint(jax.random.key(1), (3, 24), 0, 300))
     documents = jnp.repeat(jnp.array([0, 1]), 12)[None].repeat(3, axis=0)
     one = inputs._replace(documents_BT=documents)
     two = one._replace(tokens_BT=other(inputs.tokens_BT, slice(0, 12)))
@@ -222,7 +220,7 @@ def test_bfloat16_states_are_those_of_float32_to_its_precision(few):
 
 def test_a_window_is_all_that_one_layer_sees():
     model = replace(BASE, layers=1, window=4, positions="none")
-    weights, tokens = jitted_init(model, 0), jax.random.randint(jax.random.key(1), (1, 24), 0, 300)
+    weights, tokens = init(model, 0), jax.random.randint(jax.random.key(1), (1, 24), 0, 300)
     before = outputs(model, weights, Inputs(tokens))
     after = outputs(model, weights, Inputs(other(tokens, 8)))
     seen = np.abs(before - after).max(axis=(0, 2)) > 0
@@ -231,7 +229,7 @@ def test_a_window_is_all_that_one_layer_sees():
 
 def test_shared_layers_are_the_decoders_own():
     model = replace(BASE, architecture="encoder_decoder", shared_layers=True)
-    weights = jitted_init(model, 0)
+    weights = init(model, 0)
     assert set(weights["encoder"]) == {"final_norm"}
     separate = params(replace(model, shared_layers=False)).body
     # Cross-attention is the decoder's alone, so sharing saves less than half.
@@ -240,7 +238,7 @@ def test_shared_layers_are_the_decoders_own():
 
 def test_only_the_first_state_speaks_of_sentences():
     model = replace(BASE, **BERT)
-    weights = jitted_init(model, 0)
+    weights = init(model, 0)
     x_BTD = jax.random.normal(jax.random.key(0), (3, 24, 16))
     found = sentence_logits(model, weights, x_BTD)
     assert found.shape == (3, 2)
@@ -248,14 +246,14 @@ def test_only_the_first_state_speaks_of_sentences():
 
 
 def test_an_initialisation_is_a_function_of_its_seed_alone():
-    first, again, another = (jitted_init(BASE, seed) for seed in (3, 3, 4))
+    first, again, another = (init(BASE, seed) for seed in (3, 3, 4))
     jax.tree.map(np.testing.assert_array_equal, first, again)
     assert np.abs(first["embedding"] - another["embedding"]).max() > 0
 
 
 def test_initial_weights_have_the_stated_spread():
     model = replace(BASE, dim=128, heads=4, layers=4, vocab=1000)
-    weights = jitted_init(model, 0)
+    weights = init(model, 0)
     layer = weights["decoder"]["blocks"]["0"]
     spread = {
         "embedding": (weights["embedding"], 0.02),
@@ -271,7 +269,7 @@ def test_initial_weights_have_the_stated_spread():
 def test_capped_logits_stay_below_the_cap():
     model = replace(BASE, logit_softcap=0.01)
     tokens = jax.random.randint(jax.random.key(1), (3, 24), 0, 300)
-    assert np.abs(outputs(model, jitted_init(model, 0), Inputs(tokens))).max() <= 0.01
+    assert np.abs(outputs(model, init(model, 0), Inputs(tokens))).max() <= 0.01
 
 
 @pytest.mark.slow
@@ -282,7 +280,7 @@ def test_the_share_of_dropped_visits_is_a_mean_over_the_layers_with_experts(ever
         replace(BASE, layers=layers * every, moe=Experts(experts=2, active=1, capacity=0.5, every=every))
         for layers in (1, 4)
     )
-    found = [states(model, jitted_init(model, 0), inputs).routing for model in (one, four)]
+    found = [states(model, init(model, 0), inputs).routing for model in (one, four)]
     # Half of the slots that are needed: at least half of the visits are dropped in every layer, and never all.
     assert all(0.5 <= float(routing.dropped) < 1 for routing in found)
     assert float(found[1].loss) > 2 * float(found[0].loss)  # losses are summed

@@ -82,7 +82,7 @@ def test_under_mup_wider_heads_are_as_good_as_more_heads():
 )
 def test_what_is_looked_at_is_what_the_model_computes(name):
     model = replace(BASE, **VARIANTS[name])
-    params = jax.jit(lambda: families.init(model, 0))()
+    params = families.init(model, 0)
     tokens = jax.random.randint(jax.random.key(1), (2, 16), 0, 64)
     found = coordinates(model, params, tokens)
     assert set(found) == set(QUANTITIES)
@@ -94,7 +94,7 @@ def test_what_is_looked_at_is_what_the_model_computes(name):
 
 def test_the_stream_is_the_embeddings_and_what_the_branches_add():
     model = replace(BASE, layers=2, parametrisation=Parametrisation(depth="complete", base_layers=1))
-    params = jax.jit(lambda: families.init(model, 0))()
+    params = families.init(model, 0)
     found = coordinates(model, params, np.arange(16)[None])
     added = 0.5 * (found["attention"].sum(0) + found["mlp"].sum(0))  # two layers, a base of one: branches count half
     np.testing.assert_allclose(found["stream"], found["embedding"] + added, rtol=1e-4, atol=1e-6)  # float32 sums

@@ -19,6 +19,7 @@ from scaling.parallel.hosts import DEAD_SECONDS
 from scaling.record import RunDirectory, read_record
 from scaling.training.loop import train
 from tests.training.conftest import QUIET
+from tests.xla import QUICKLY
 
 ROOT = Path(__file__).parents[2]
 STEPS, TOLD_STEPS = 12, 5  # the second: log_steps of train_on_hosts.py
@@ -36,7 +37,7 @@ def start(run, runs, root):
     file.write_text(json.dumps(to_dict(run)))
     coordinator = f"127.0.0.1:{free_port()}"
     environment = os.environ | {
-        "XLA_FLAGS": "--xla_backend_optimization_level=0 --xla_force_host_platform_device_count=4",
+        "XLA_FLAGS": f"{QUICKLY} --xla_force_host_platform_device_count=4",
         "JAX_COORDINATOR_BIND_ADDRESS": coordinator,  # else it would listen on all addresses
         "SCALING_COORDINATOR": coordinator,
         "SCALING_PROCESSES": "2",
@@ -55,14 +56,16 @@ def start(run, runs, root):
     ]
 
 
-def ended(processes, seconds=120):
-    """What both printed, and their exit codes; none outlives the test."""
+def ended(processes, seconds=240):
+    """What both printed, and their exit codes; none outlives the test, and no pipe of one is left to a later test."""
     try:
         told = [process.communicate(timeout=seconds) for process in processes]
     finally:
         for process in processes:
             process.kill()
             process.wait()
+            process.stdout.close()
+            process.stderr.close()
     return told, [process.returncode for process in processes]
 
 

@@ -1,6 +1,7 @@
 """The engine: what it counts, that it may be cut and killed anywhere, and that nobody's number of workers shows."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -187,47 +188,34 @@ def test_ray_leaves_the_bytes_that_one_process_does(source, cleaned, tmp_path):
     assert content(tmp_path / "out") == content(cleaned)
 
 
-class Killed(BaseException):
-    """The process is gone at this point; nothing cleans up after it."""
+def test_killed_at_any_file_it_goes_on_to_the_same_bytes(tmp_path, monkeypatch):
+    """From all that lies on the disk before and after each of the calls that make files whole, with three shards."""
+    source, out, left = cut(tmp_path / "documents", 24), tmp_path / "out", []
 
+    def keep():
+        found = {str(path.relative_to(out)) for path in out.rglob("*")}, content(out)
+        if not left or left[-1] != found:
+            left.append(found)
+            if out.exists():
+                shutil.copytree(out, tmp_path / f"left-{len(left)}")
 
-def test_killed_at_any_file_it_goes_on_to_the_same_bytes(source, cleaned, tmp_path, monkeypatch):
-    """At every one of the renames that make files whole, before it and after it."""
-    whole, calls = content(cleaned), 0
+    def watched(real):
+        def call(*arguments, **options):
+            keep()
+            result = real(*arguments, **options)
+            keep()
+            return result
 
-    def dying(at: int, after: bool):
-        seen = 0
+        return call
 
-        def step(real):
-            def run(*arguments, **options):
-                nonlocal seen
-                seen += 1
-                if seen == at and not after:
-                    raise Killed
-                result = real(*arguments, **options)
-                if seen == at:
-                    raise Killed
-                return result
-
-            return run
-
-        return step
-
-    for after in (False, True):
-        for at in range(1, 1000):
-            folder = tmp_path / f"{at}-{after}"
-            with monkeypatch.context() as patch:
-                step = dying(at, after)
-                for module, name in ((os, "replace"), (Path, "rename"), (Path, "mkdir"), (engine, "_remove")):
-                    patch.setattr(module, name, step(getattr(module, name)))
-                try:
-                    engine.clean(source, STEPS, folder, silent, one_by_one)
-                    break
-                except Killed:
-                    calls += 1
-            engine.clean(source, STEPS, folder, silent, one_by_one)
-            assert content(folder) == whole, (at, after)
-    assert calls > 40
+    with monkeypatch.context() as patch:
+        for module, name in ((os, "replace"), (Path, "rename"), (Path, "mkdir"), (engine, "_remove")):
+            patch.setattr(module, name, watched(getattr(module, name)))
+        engine.clean(source, STEPS, out, silent, one_by_one)
+    assert len(shards.shards(source)) == 3 and len(left) > 40
+    for place in range(1, len(left) + 1):
+        engine.clean(source, STEPS, tmp_path / f"left-{place}", silent, one_by_one)
+        assert content(tmp_path / f"left-{place}") == content(out), place
 
 
 RUN = """
