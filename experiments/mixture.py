@@ -6,7 +6,7 @@ from pathlib import Path
 
 from scaling.config import DataConfig, Mixture, OptimConfig, Part, Precision, RunConfig, ScheduleConfig, Source
 from scaling.counts import params, train_flops
-from scaling.plan import Study
+from scaling.plan import BestMixture, Study
 from scaling.sizes import Ladder, models, peak_lr
 from scaling.sweeps import WARMUP_FRACTION, Sweep, arm, chain, grid, round_tokens, seeds, simplex
 
@@ -19,8 +19,8 @@ def study(
     least: float = 0.05,
     tokens_per_param: float = 20.0,
     proxy_size: int = 1,
-    large_size: int = 5,
-    chosen: tuple[float, ...] = (),
+    large_size: int = 4,
+    larger: int = 8,
     sizes: Ladder = "tiny",
     folders: tuple[str, ...] = tuple(f"{STDLIB}/{name}" for name in ("encodings", "idlelib", "unittest")),
     data: DataConfig = DataConfig(heldout_sequences=128, validation_fraction=0.15, max_epochs=32.0),
@@ -30,14 +30,17 @@ def study(
     lr: float = 6e-3,
     repeats: int = 3,
 ) -> Study:
-    """Proxies on mixtures spread over all that there are, and a few of them at a larger size.
+    """Proxies on mixtures spread over all that there are, some of them larger, and the best by the proxies' law.
+
+    The larger model is trained on the mixture that a law fitted to the proxies
+    predicts as the best when these are done: `scaling launch` fits, and adds it.
 
     points: mixtures of the proxies: each part alone, equal shares, and others spread evenly
     least: share of every part
     tokens_per_param: of training
     proxy_size: place in the ladder of the proxies' model, counted from 0
-    large_size: place of the larger model, which is trained on the first mixtures and on `chosen`
-    chosen: weights that a law fitted to the proxies foretells as the best; the larger model scores it
+    large_size: place of the larger model
+    larger: mixtures of the proxies, the first so many, on which the larger model is trained beside the predicted best
     sizes: ladder of models, 5 thousand to 5 million or 3 million to 13 billion parameters
     folders: the parts, each called by its last name; the best mixture has the lowest mean of their held-out losses
     data: tokenizer and held-out sets; its source is not read
@@ -54,6 +57,10 @@ def study(
         raise ValueError(
             f"proxy_size={proxy_size}, large_size={large_size}: the {sizes} ladder has {len(ladder)} sizes"
         )
+    if points < len(named) + 2:
+        raise ValueError(f"points={points}: a mixing law of {len(named)} parts needs {len(named) + 2} or more mixtures")
+    if not 1 <= larger <= points:
+        raise ValueError(f"larger={larger}: give 1 to points={points}, for they are the first mixtures of the proxies")
     step = batch * context
 
     def run_of(place: int) -> RunConfig:
@@ -75,7 +82,6 @@ def study(
     spread = simplex(len(named), points, least=least)
     equal = replace(data, mixture=replace(data.mixture, weights=spread[min(len(named), points - 1)]))
     again = arm(seeds(replace(run_of(proxy_size), data=equal), range(1, repeats)), "proxy")
-    larger = [*spread[: len(named) + 1], *([chosen] if chosen else [])]
     return Study(
         name="mixture",
         question="Which mixture of sources gives the lowest loss, and do small proxy runs foretell it?",
@@ -87,5 +93,7 @@ def study(
         cannot_show="What large models need: the parts are small, so that a large share of one is read many times, "
         "and all are of one language.",
         forecast_flops=10 * train_flops(ladder[large_size], run_of(large_size).tokens).exact,
-        cells=chain(on(proxy_size, spread, "proxy"), again, on(large_size, larger, "larger")),
+        cells=chain(on(proxy_size, spread, "proxy"), again, on(large_size, spread[:larger], "larger")),
+        later=1,
+        best_mixture=BestMixture(proxies="proxy", run=run_of(large_size), arm="predicted best", least=least),
     )

@@ -13,6 +13,7 @@ from scaling.workspace import Workspace
 if TYPE_CHECKING:
     from analysis.comparison import Comparison
     from analysis.law import Law
+    from analysis.mixing_study import MixtureStudy
     from analysis.tables.table import Manifest
 
 Pairs = Annotated[tuple[str, ...], tyro.conf.UseAppendAction]
@@ -151,6 +152,20 @@ def compare_study(study: str, options: FitOptions) -> tuple["Comparison", "Manif
         drop_incomplete=options.drop_incomplete, trust_flops=options.trust_flops,
     )  # fmt: skip
     return found, what
+
+
+def study_of_mixtures(study: str, options: FitOptions) -> tuple["MixtureStudy", "Manifest"]:
+    """The mixing law of a launched study, what larger runs say of it, and its manifest."""
+    from analysis.mixing_study import study_mixture
+    from analysis.tables.table import read_table
+
+    what = manifest_of(study, options)
+    return study_mixture(read_table(options.workspace.runs), what, seed=options.bootstrap_seed), what
+
+
+def asks_mixture(source: str | Path, options: FitOptions) -> bool:
+    """Whether this is a study that asks for the best mixture."""
+    return not isinstance(source, Path) and manifest_of(source, options).best_mixture is not None
 
 
 def fit_table(source: str | Path, law: "Law", options: FitOptions) -> Any:

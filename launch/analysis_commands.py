@@ -10,6 +10,7 @@ from rich.console import Console
 from launch.analysing import (
     FitOptions,
     analyse_source,
+    asks_mixture,
     catalogue,
     compare_study,
     compares_arms,
@@ -17,6 +18,7 @@ from launch.analysing import (
     fit_table,
     is_surface,
     source_of,
+    study_of_mixtures,
 )
 from scaling.disk import check_can_make
 
@@ -44,6 +46,8 @@ class PublishedOptions:
 def fit(arguments: list[str]) -> None:
     """The law from the records of a study, or from a table of runs trained elsewhere."""
     source, options = source_of("fit", FitOptions, arguments)
+    if asks_mixture(source, options):
+        return _fit_mixture(str(source), options)
     if compares_arms(source, options):
         return _fit_arms(str(source), options)
     law = find_law(options.law)
@@ -96,6 +100,8 @@ def write_report_of(
 ) -> None:
     """Analyse thoroughly, write the report, print the result and where the page is."""
     check_can_make(out or options.workspace.reports)
+    if asks_mixture(source, options):
+        return _report_mixture(str(source), options, out)
     if compares_arms(source, options):
         return _report_arms(str(source), options, out)
     from analysis.report.fit_report import write_fit_report
@@ -131,4 +137,23 @@ def _report_arms(study: str, options: FitOptions, out: Path | None) -> None:
     found, what = compare_study(study, options)
     page = write_comparison(what, found, out or options.workspace.reports / study)
     console.print(summarise_comparison(found), markup=False, highlight=False, soft_wrap=True)
+    console.print(f"\nreport: {page}", soft_wrap=True, highlight=False)
+
+
+def _fit_mixture(study: str, options: FitOptions) -> None:
+    from analysis.report.mixing_text import mixing_json, summarise_mixing
+
+    found, _ = study_of_mixtures(study, options)
+    if options.json:
+        return print(json.dumps(mixing_json(found)))
+    console.print(summarise_mixing(found), markup=False, highlight=False, soft_wrap=True)
+
+
+def _report_mixture(study: str, options: FitOptions, out: Path | None) -> None:
+    from analysis.report.mixing_report import write_mixing
+    from analysis.report.mixing_text import summarise_mixing
+
+    found, what = study_of_mixtures(study, options)
+    page = write_mixing(what, found, out or options.workspace.reports / study)
+    console.print(summarise_mixing(found), markup=False, highlight=False, soft_wrap=True)
     console.print(f"\nreport: {page}", soft_wrap=True, highlight=False)

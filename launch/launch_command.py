@@ -10,6 +10,7 @@ from typing import Literal
 from launch import studies
 from launch.analysing import FitOptions
 from launch.analysis_commands import write_report_of
+from launch.best_mixture import with_best_mixture
 from launch.kubernetes_options import KubernetesOptions
 from launch.options import WhereOptions, console, study_of
 from launch.placement_options import PlacementOptions
@@ -60,16 +61,16 @@ class SweepOptions(LaunchOptions):
 
 def launch(arguments: list[str]) -> None:
     """Train what is left of a study; when all is done, fit and report. A cluster is only told to."""
-    options, study = study_of("launch", SweepOptions, arguments)
+    options, study = _asked(arguments)
 
     def again() -> Study:
-        return study_of("launch", SweepOptions, arguments)[1]
+        return _asked(arguments)[1]
 
     if options.on != "here":
         return _hand_over(study, options, again)
     if options.dry_run:
         return dry_run(study, options)
-    grows = studies.grows(arguments[0])
+    grows = studies.grows(arguments[0]) or study.best_mixture
     study, outcomes = _train_rungs(study, options, again if grows else lambda: study)
     finished = sum(status == "finished" for status in outcomes.values())
     stopped = sum(status == "stopped" for status in outcomes.values())
@@ -81,6 +82,12 @@ def launch(arguments: list[str]) -> None:
         write_report_of(study.name, FitOptions(root=options.root))
     if finished + stopped < len(outcomes):
         sys.exit("some runs did not finish; the lines above say why")
+
+
+def _asked(arguments: list[str]) -> tuple[SweepOptions, Study]:
+    """The options, and the study as far as the losses that are known decide it."""
+    options, study = study_of("launch", SweepOptions, arguments)
+    return options, with_best_mixture(study, options.workspace)
 
 
 def standing_report(study: Study, workspace: Workspace) -> Path | None:
@@ -104,12 +111,26 @@ def dry_run(study: Study, options: LaunchOptions) -> None:
 
 
 def _train_rungs(study: Study, options: LaunchOptions, again: Callable[[], Study]) -> tuple[Study, dict[str, str]]:
-    """Train a study, and what it grows by when that is done: one that halves decides a rung by the rung before."""
+    """Train a study, and what it grows by when that is done: a rung that the one before decides, the best mixture."""
     trained, outcomes = train_all(study, options)
-    while len((more := again()).cells) > len(trained.cells):
-        console.print(f"{len(more.cells) - len(trained.cells)} more runs are decided by the losses of those trained")
+    while _grown(trained, more := again()):
+        console.print(_decided(more, len(more.cells) - len(trained.cells)))
         trained, outcomes = train_all(more, options)
     return trained, outcomes
+
+
+def _grown(before: Study, after: Study) -> bool:
+    """Whether losses have decided more of a study; a run that they call the best may have been planned already."""
+    return len(after.cells) > len(before.cells) or after.later < before.later
+
+
+def _decided(study: Study, runs: int) -> str:
+    """What the losses of a study's runs have decided."""
+    asked = study.best_mixture
+    if asked is None:
+        return f"{runs} more runs are decided by the losses of those trained"
+    parts = zip(asked.run.data.mixture.parts, asked.weights, strict=True)
+    return f"predicted as the best mixture: {', '.join(f'{part.name} {weight:.2f}' for part, weight in parts)}"
 
 
 def train_all(study: Study, options: LaunchOptions) -> tuple[Study, dict[str, str]]:
@@ -145,8 +166,9 @@ def train_all(study: Study, options: LaunchOptions) -> tuple[Study, dict[str, st
 def _hand_over(study: Study, options: SweepOptions, again: Callable[[], Study]) -> None:
     """Prepare the data, write the plan, queue what is left of it; `--dry-run` prints what would be queued.
 
-    A study that halves is handed over rung by rung: on Ray, where the command
-    waits, all of them; elsewhere the next one by launching again.
+    A study that halves is handed over rung by rung, and the best mixture after
+    its proxies: on Ray, where the command waits, all of them; elsewhere the next
+    by launching again.
     """
     from launch import submit
     from launch.stored import level, on_store
@@ -173,10 +195,9 @@ def _hand_over(study: Study, options: SweepOptions, again: Callable[[], Study]) 
             on_store(handed, path, store, options.workspace, console.print)
             level(store, options.workspace, {run_id(run) for run in handed.runs}, console.print)
         submit.submit_study(handed, options.workspace, cluster, console)
-        cells = len(study.cells)
-        if options.on != "ray" or not study.later or len((study := again()).cells) <= cells:
+        if options.on != "ray" or not _grown(handed, study := again()):
             return
-        console.print(f"{len(study.cells) - cells} more runs are decided by the losses of those trained")
+        console.print(_decided(study, len(study.cells) - len(handed.cells)))
         study = submit.placed(replace(study, placement=options.placement.over(study.placement)), cluster)
 
 

@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass, replace
 
+from launch.best_mixture import with_best_mixture
 from launch.options import DEVICES, WhereOptions, console, study_of
 from launch.placement_options import MeshOptions
 from scaling.config import (
@@ -41,7 +42,7 @@ class PlanOptions(WhereOptions):
 def plan(arguments: list[str]) -> None:
     """Print the runs of a study and what they would take."""
     options, study = study_of("plan", PlanOptions, arguments)
-    print_plan_of(study, options)
+    print_plan_of(with_best_mixture(study, options.workspace), options)
 
 
 def print_plan_of(study: Study, options: PlanOptions) -> None:

@@ -43,6 +43,22 @@ class Dropped:
 
 
 @dataclass(frozen=True, kw_only=True)
+class BestMixture:
+    """A run that a mixing law decides: it reads the mixture that the law, fitted to smaller runs, predicts as the best.
+
+    A study without the weights waits for its proxies; launching again, when
+    they are trained, gives the weights and adds the run to the cells.
+    """
+
+    proxies: str  # the arm that the law is fitted to
+    run: RunConfig  # what is trained, on whatever weights its mixture has now
+    arm: str  # of the run
+    least: float = 0.0  # share of every part
+    weights: tuple[float, ...] = ()  # of the parts, once they are decided
+    most: tuple[float, ...] = ()  # share of each part at which the run would read it too often
+
+
+@dataclass(frozen=True, kw_only=True)
 class Study:
     """A question, the runs that answer it, and what an answer may claim."""
 
@@ -56,6 +72,7 @@ class Study:
     placement: Placement = Placement()  # where and how its runs are trained, unless the command line says otherwise
     dropped: tuple[Dropped, ...] = ()  # rows that its sweeps left out
     later: int = 0  # runs, at most, that the losses of these will decide; launching again adds them
+    best_mixture: BestMixture | None = None  # one of those
 
     def __post_init__(self) -> None:
         self._take_sweep()
@@ -178,8 +195,18 @@ def heading(study: Study) -> dict[str, Any]:
     """A manifest without its runs."""
     words = ("name", "question", "published", "shows", "cannot_show", "forecast_flops")
     plain = {word: getattr(study, word) for word in words}
-    dropped, later = dropped_summary(study.dropped), study.later
-    return {**plain, "placement": to_dict(study.placement), "later": later, "dropped": dropped}
+    found = {"placement": to_dict(study.placement), "later": study.later, "dropped": dropped_summary(study.dropped)}
+    return {**plain, **found, "best_mixture": _mixture_heading(study.best_mixture)}
+
+
+def _mixture_heading(asked: BestMixture | None) -> dict[str, Any] | None:
+    """What an analysis needs to fit the law again: which runs, of which parts, and within which shares."""
+    if asked is None:
+        return None
+    mixture = asked.run.data.mixture
+    words = {"proxies": asked.proxies, "arm": asked.arm, "least": asked.least, "weights": asked.weights}
+    parts = [part.name for part in mixture.parts]
+    return {**words, "most": asked.most, "parts": parts, "target": mixture.target}
 
 
 def entries(study: Study) -> Iterator[tuple[dict[str, Any], RunConfig]]:

@@ -7,6 +7,7 @@ from analysis.figures.arms import arm_isoflops, arm_losses, arm_optima, learning
 from analysis.figures.compare import backtest, methods
 from analysis.figures.compute import isoflop_curves, loss_compute, optimal_size, tokens_per_parameter
 from analysis.figures.fits import curve, intervals, predicted, residuals
+from analysis.figures.mixing import mixing_predicted, mixing_sizes, mixing_triangle
 from analysis.figures.plane import loss_surface, next_runs
 from analysis.figures.save import save
 
@@ -23,6 +24,9 @@ __all__ = [
     "loss_compute",
     "loss_surface",
     "methods",
+    "mixing_predicted",
+    "mixing_sizes",
+    "mixing_triangle",
     "next_runs",
     "optimal_size",
     "predicted",

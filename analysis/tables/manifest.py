@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -11,6 +12,19 @@ class PlannedRun:
     role: str  # "trunk" or "cell"
     budget: float | None  # FLOPs of the isoFLOP group
     arm: str = ""  # what it is compared as
+
+
+@dataclass(frozen=True, kw_only=True)
+class AskedMixture:
+    """A mixture that a law is to predict as the best. K parts."""
+
+    proxies: str  # the arm that the law is fitted to
+    arm: str  # of the run on the mixture
+    parts: tuple[str, ...]  # (K,)
+    target: tuple[float, ...]  # (K,) weights of the parts' held-out losses, or none: equal
+    least: float  # share of every part
+    most: tuple[float, ...]  # (K,) share of each part, or none while it is not known
+    weights: tuple[float, ...]  # (K,) decided, or none while it is not
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +40,7 @@ class Manifest:
     runs: tuple[PlannedRun, ...] = ()
     dropped_rows: int = 0  # that its sweeps left out before anything was planned
     dropped_reasons: tuple[tuple[str, int], ...] = ()  # the commonest, and how many rows each
+    best_mixture: AskedMixture | None = None
 
     @property
     def arms(self) -> tuple[str, ...]:
@@ -49,8 +64,15 @@ def read_manifest(path: Path) -> Manifest:
             forecast_flops=values.get("forecast_flops"),
             dropped_rows=dropped["rows"],
             dropped_reasons=tuple(dropped["reasons"].items()),
+            best_mixture=_asked(values.get("best_mixture")),
             **texts,
         )
     except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
         problem = f"no {error} key" if isinstance(error, KeyError) else str(error)
         raise ValueError(f"{path}: not a study manifest ({problem}); launch the study again to write it anew") from None
+
+
+def _asked(found: dict[str, Any] | None) -> AskedMixture | None:
+    if found is None:
+        return None
+    return AskedMixture(**{key: tuple(value) if isinstance(value, list) else value for key, value in found.items()})

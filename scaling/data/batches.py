@@ -119,6 +119,13 @@ def check_enough(store: Store, run: RunConfig) -> None:
             raise _runs_dry(store, run, found, most)
 
 
+def most_shares(store: Store, run: RunConfig) -> tuple[float, ...]:
+    """The share of each part of a mixture beyond which a run would read it more often than it may; at most 1."""
+    read = order_of(store, run).read(run.tokens)
+    limits = [run.data.max_epochs if part.most_epochs is None else part.most_epochs for part in run.data.parts]
+    return tuple(min(1.0, most * found.available / run.tokens) for most, found in zip(limits, read, strict=True))
+
+
 def _runs_dry(store: Store, run: RunConfig, found: PartRead, most: float) -> DataError:
     needed = np.ceil(found.epochs * 100) / 100
     begin = f"RunConfig.tokens={run.tokens:,}, but {store.path} has {found.available:,} training tokens"

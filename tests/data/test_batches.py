@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from scaling.config import DataConfig, RunConfig, TransformerConfig
-from scaling.data.batches import batch, check_enough, heldout
+from scaling.data.batches import batch, check_enough, heldout, most_shares
 from scaling.data.order import order_of, windows
 from scaling.data.sources import DataError
 
@@ -143,3 +143,12 @@ def test_tokens_read_are_unique_until_the_epoch_ends():
     assert (half.unique, half.epochs) == (480, 0.5) and (twice.unique, twice.epochs) == (960, 2.0)
     (cut,) = order_of(store, a_run(context=100, tokens=400)).read(1900)
     assert (cut.seen, cut.unique, cut.epochs) == (1900, 900, 1900 / 900)
+
+
+def test_the_most_that_a_run_may_read_of_a_part_is_its_epochs_over_the_run():
+    # 961 tokens are 120 windows of 8, 960 tokens that are read: of a run of 1,920, half in one epoch, all in two.
+    run = a_run(tokens=1920, data=DataConfig(heldout_sequences=4))
+    assert most_shares(a_store(train=961), run) == (0.5,)
+    assert most_shares(
+        a_store(train=961), a_run(tokens=1920, data=DataConfig(heldout_sequences=4, max_epochs=3.0))
+    ) == (1.0,)

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from experiments.mixture import study
@@ -22,11 +24,24 @@ def test_all_mixtures_are_of_the_same_parts_and_judged_alike(planned):
     assert len({run.data.mixture.weights for run in planned.runs if run.seed == 0}) == 16
 
 
-def test_the_larger_model_is_trained_on_the_corners_the_middle_and_what_was_chosen():
-    larger = [cell.run for cell in study(chosen=(0.2, 0.3, 0.5)).cells if cell.arm == "larger"]
-    assert len(larger) == 5 and larger[-1].data.mixture.weights == (0.2, 0.3, 0.5)
-    (proxy,) = {cell.run.model for cell in study().cells if cell.arm == "proxy"}
-    assert all(run.model.dim > proxy.dim for run in larger)
+def test_the_larger_model_is_trained_on_the_first_mixtures_and_on_one_that_is_to_be_decided(planned):
+    larger = [cell.run for cell in planned.cells if cell.arm == "larger"]
+    proxies = [cell.run for cell in planned.cells if cell.arm == "proxy" and not cell.run.seed]
+    assert [run.data.mixture.weights for run in larger] == [run.data.mixture.weights for run in proxies[:8]]
+    assert all(run.model.dim > proxies[0].model.dim for run in larger)
+    asked = planned.best_mixture
+    assert planned.later == 1 and asked.weights == () and asked.proxies == "proxy" and asked.least == 0.05
+    assert replace(asked.run, data=larger[0].data) == larger[0]
+
+
+@pytest.mark.parametrize(("options", "said"), [
+    ({"points": 4}, "points=4: a mixing law of 3 parts needs 5 or more mixtures"),
+    ({"larger": 17}, "larger=17: give 1 to points=16"),
+    ({"larger": 0}, "larger=0: give 1 to points=16"),
+])  # fmt: skip
+def test_what_cannot_be_fitted_or_compared_is_refused(options, said):
+    with pytest.raises(ValueError, match=said):
+        study(**options)
 
 
 def test_equal_shares_are_repeated(planned):

@@ -31,10 +31,14 @@ REACH = 9.0  # standard deviations of a count that are summed over: beyond lie 2
 FEW = 60  # counts summed over at least on either side, for chances far from normal
 
 
-def expected_loss(world: ZipfWorld, tokens: float, vocab: int, pseudocounts: float) -> float:
+def expected_loss(
+    world: ZipfWorld, tokens: float, vocab: int, pseudocounts: float, kept_K: np.ndarray | None = None
+) -> float:
     """Nats a token, the mean over all texts of the world of `tokens` tokens, on further text of the same world.
 
-    That the facts among so many tokens vary by the number of documents is
+    kept_K: True for each context that has a row in the table; None: all. After
+    one that has none every token is as likely, which costs ln V; all answers
+    have rows. That the facts among so many tokens vary by the number of documents is
     left out: it moves the loss by less than 1e-3 of its excess.
     """
     known, ends = law(world), 1 / world.facts
@@ -44,9 +48,8 @@ def expected_loss(world: ZipfWorld, tokens: float, vocab: int, pseudocounts: flo
     wrong = world.noise / world.answers
     right = 1 - world.noise + wrong
     chances = known.chances_K
-    answered = chances @ (
-        whole(chances) - right * part(chances * right) - (world.answers - 1) * wrong * part(chances * wrong)
-    )
+    learned = whole(chances) - right * part(chances * right) - (world.answers - 1) * wrong * part(chances * wrong)
+    answered = chances @ (learned if kept_K is None else np.where(kept_K, learned, np.log(vocab)))
     begun = 0.0
     for visits, stops in [*((share, ends) for share in answer_shares(world)), (ends, 0.0)]:
         follows = (1 - stops) * chances
