@@ -17,9 +17,11 @@ from launch.analysing import (
     find_law,
     fit_table,
     is_surface,
+    known_worlds_of,
     source_of,
     study_of_mixtures,
 )
+from launch.oracle_command import report_oracle
 from scaling.disk import check_can_make
 
 console = Console()
@@ -102,6 +104,8 @@ def write_report_of(
     check_can_make(out or options.workspace.reports)
     if asks_mixture(source, options):
         return _report_mixture(str(source), options, out)
+    if (worlds := known_worlds_of(source, options)) is not None:
+        return report_oracle(str(source), worlds, options.workspace, out)
     if compares_arms(source, options):
         return _report_arms(str(source), options, out)
     from analysis.report.fit_report import write_fit_report
