@@ -62,7 +62,7 @@ class Comparison:
     """What a study's arms say. A part that could not be computed is missing, with its reason in `not_done`."""
 
     selection: Selection
-    x: str  # the column that losses are drawn against: flops, or params where all runs saw as many tokens
+    x: str  # the column that losses are drawn against: flops, params where all runs saw as many tokens, or tokens
     unit: str  # of the losses: nats per token; bits per byte where not all runs read the same tokens
     arms: tuple[ComparedArm, ...]
     baselines: pa.Table  # runs that took no training FLOPs, such as counted n-grams; column `arm`
@@ -109,7 +109,7 @@ def compare_arms(
     free = _untrained(table, manifest)
     table, unit = _comparable(table, manifest)
     trained = replace(manifest, runs=tuple(run for run in manifest.runs if run.run_id not in free))
-    selection = select(table, trained, drop_incomplete=drop_incomplete, trust_flops=trust_flops)
+    selection = select(table, trained, drop_incomplete=drop_incomplete, trust_flops=trust_flops, counted=True)
     not_done: list[NotDone] = []
     x = common_axis(selection.table)
     arms = tuple(compared(part, x, not_done, draws=draws, seed=seed) for part in _parts(selection.table, manifest))
@@ -142,10 +142,14 @@ def positions(table: pa.Table, row: int) -> dict[int, float]:
 
 
 def _untrained(table: pa.Table, manifest: Manifest) -> set[str]:
-    """Finished runs of the study that took no training FLOPs: nothing can be drawn or fitted against their compute."""
+    """Finished runs of the study that took no training FLOPs: nothing can be drawn or fitted against their compute.
+
+    Where none took any, they are what is compared: against their tokens.
+    """
     ids, status, flops = table["run_id"].to_pylist(), table["status"].to_pylist(), column(table, "flops")
     planned = {run.run_id for run in manifest.runs}
-    return {i for i, s, c in zip(ids, status, flops, strict=True) if i in planned and s == "finished" and c == 0}
+    finished = {i: c for i, s, c in zip(ids, status, flops, strict=True) if i in planned and s == "finished"}
+    return {i for i, c in finished.items() if c == 0} if any(finished.values()) else set()
 
 
 def _named(table: pa.Table, manifest: Manifest) -> pa.Table:
