@@ -30,6 +30,7 @@ from analysis.words import Estimate
 POSITION = "loss_by_position."  # columns of the loss at places in a sequence
 UNNAMED = "no arm"  # runs that the study names no arm for
 CUTTING = ("tokenizer", "vocab", "content")  # columns that decide what a token is; a tokenizer is learned of its text
+MOST_POOLED = 12  # arms of one fit: beyond, its parameters are many and what it says is little
 NATS, BITS = "nats per token", "bits per byte"
 
 
@@ -228,6 +229,10 @@ def _same_exponents(arms: Sequence[ComparedArm], x: str, not_done: list[NotDone]
 def _same(of: str, points: dict[str, np.ndarray], not_done: list[NotDone]) -> SameExponent | None:
     """The test on the points (2, n) of each arm; None with fewer than two arms."""
     if len(points) < 2:
+        return None
+    if len(points) > MOST_POOLED:
+        why = f"{len(points)} arms; it is done for up to {MOST_POOLED}"
+        not_done.append(NotDone(part=f"test of equal exponents, {of}", reason=why))
         return None
     together = np.concatenate(list(points.values()), axis=1)
     names = [name for name, own in points.items() for _ in range(own.shape[1])]

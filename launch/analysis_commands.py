@@ -21,7 +21,7 @@ from launch.analysing import (
     source_of,
     study_of_mixtures,
 )
-from launch.oracle_command import report_oracle
+from launch.oracle_command import print_oracle, report_oracle
 from scaling.disk import check_can_make
 
 console = Console()
@@ -50,6 +50,8 @@ def fit(arguments: list[str]) -> None:
     source, options = source_of("fit", FitOptions, arguments)
     if asks_mixture(source, options):
         return _fit_mixture(str(source), options)
+    if (worlds := known_worlds_of(source, options)) is not None:
+        return print_oracle(worlds, options.workspace, as_json=options.json)
     if compares_arms(source, options):
         return _fit_arms(str(source), options)
     law = find_law(options.law)

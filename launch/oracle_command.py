@@ -17,6 +17,17 @@ def oracle(arguments: list[str]) -> None:
     launch(["oracle", *arguments])
 
 
+def print_oracle(arms: dict[str, list[RunConfig]], workspace: Workspace, *, as_json: bool) -> None:
+    """Judge a study of known worlds and print what was found."""
+    from analysis.oracle import judged
+    from analysis.report.oracle_report import markdown
+
+    found = judged(read_arms(arms, workspace))
+    if as_json:
+        return print(json.dumps(found))
+    console.print(markdown(found), markup=False, highlight=False, soft_wrap=True)
+
+
 def report_oracle(study: str, arms: dict[str, list[RunConfig]], workspace: Workspace, out: Path | None = None) -> None:
     """Judge a study of known worlds, print what was found, and write it as a page, as Markdown and as JSON."""
     from analysis.oracle import judged

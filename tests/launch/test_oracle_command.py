@@ -12,6 +12,7 @@ from experiments.oracle import study
 from launch.analysing import FitOptions
 from launch.analysis_commands import write_report_of
 from launch.launch_command import prepared
+from launch.oracle_command import print_oracle
 from launch.oracle_worlds import known_worlds, read_arms
 from scaling.config import Placement
 from scaling.data.prepare import prepare
@@ -118,6 +119,12 @@ def test_the_report_of_such_a_study_is_that_beside_the_truth(lab):
     page = (folder / "report.html").read_text()
     assert "Losses beside the expected" in page and "Fitted by their noise, least squares" in page
     assert "True exponent 0.5000" in page
+
+
+def test_fit_prints_the_same_as_plain_data(lab, capsys):
+    plan, workspace = lab
+    print_oracle(known_worlds(plan), workspace, as_json=True)
+    assert json.loads(capsys.readouterr().out)["beta"] == 0.5
 
 
 def test_runs_that_are_missing_are_said_and_other_studies_are_none_of_this(lab, tmp_path):
