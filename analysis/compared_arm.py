@@ -46,7 +46,7 @@ def compared(part: pa.Table, x: str, not_done: list[NotDone], *, draws: int, see
     first = part.slice(0, 1).to_pylist()[0]
     best = tuned(part)
     minima = None
-    if max(len(set(column(best, "params")[rows])) for rows in groups(best).values()) >= LEAST_SIZES:
+    if x != "tokens" and max(len(set(column(best, "params")[rows])) for rows in groups(best).values()) >= LEAST_SIZES:
         minima = attempt(f"{first['arm']}: isoFLOP minima", not_done, lambda: isoflop(best, draws=draws, seed=seed))
     if minima and x == "flops":
         usable = minima.usable
@@ -94,16 +94,23 @@ def _follows(x: np.ndarray, other: np.ndarray) -> bool:
 
 
 def common_axis(table: pa.Table) -> str:
-    """params where all runs saw as many tokens and differ in size, else flops."""
+    """params where all runs saw as many tokens and differ in size, tokens where none took FLOPs, else flops."""
     if not table.num_rows:
         return "flops"
     tokens, params = column(table, "tokens"), column(table, "params")
     alike = tokens.max() <= SAME * tokens.min()
-    return "params" if alike and params.max() > SAME * params.min() else "flops"
+    if alike and params.max() > SAME * params.min():
+        return "params"
+    return "flops" if column(table, "flops").any() else "tokens"
 
 
 def axis_name(x: str) -> str:
-    return {"flops": "FLOPs", "params": "parameters"}[x]
+    return {"flops": "FLOPs", "params": "parameters", "tokens": "tokens"}[x]
+
+
+def axis_letter(x: str) -> str:
+    """In formulas."""
+    return {"flops": "C", "params": "N", "tokens": "D"}[x]
 
 
 def attempt(part: str, not_done: list[NotDone], work: Callable[[], T]) -> T | None:

@@ -30,6 +30,7 @@ from analysis.words import Estimate
 POSITION = "loss_by_position."  # columns of the loss at places in a sequence
 UNNAMED = "no arm"  # runs that the study names no arm for
 CUTTING = ("tokenizer", "vocab", "content")  # columns that decide what a token is; a tokenizer is learned of its text
+MOST_POOLED = 12  # arms of one fit: beyond, its parameters are many and what it says is little
 NATS, BITS = "nats per token", "bits per byte"
 
 
@@ -62,7 +63,7 @@ class Comparison:
     """What a study's arms say. A part that could not be computed is missing, with its reason in `not_done`."""
 
     selection: Selection
-    x: str  # the column that losses are drawn against: flops, or params where all runs saw as many tokens
+    x: str  # the column that losses are drawn against: flops, params where all runs saw as many tokens, or tokens
     unit: str  # of the losses: nats per token; bits per byte where not all runs read the same tokens
     arms: tuple[ComparedArm, ...]
     baselines: pa.Table  # runs that took no training FLOPs, such as counted n-grams; column `arm`
@@ -109,7 +110,7 @@ def compare_arms(
     free = _untrained(table, manifest)
     table, unit = _comparable(table, manifest)
     trained = replace(manifest, runs=tuple(run for run in manifest.runs if run.run_id not in free))
-    selection = select(table, trained, drop_incomplete=drop_incomplete, trust_flops=trust_flops)
+    selection = select(table, trained, drop_incomplete=drop_incomplete, trust_flops=trust_flops, counted=True)
     not_done: list[NotDone] = []
     x = common_axis(selection.table)
     arms = tuple(compared(part, x, not_done, draws=draws, seed=seed) for part in _parts(selection.table, manifest))
@@ -142,10 +143,14 @@ def positions(table: pa.Table, row: int) -> dict[int, float]:
 
 
 def _untrained(table: pa.Table, manifest: Manifest) -> set[str]:
-    """Finished runs of the study that took no training FLOPs: nothing can be drawn or fitted against their compute."""
+    """Finished runs of the study that took no training FLOPs: nothing can be drawn or fitted against their compute.
+
+    Where none took any, they are what is compared: against their tokens.
+    """
     ids, status, flops = table["run_id"].to_pylist(), table["status"].to_pylist(), column(table, "flops")
     planned = {run.run_id for run in manifest.runs}
-    return {i for i, s, c in zip(ids, status, flops, strict=True) if i in planned and s == "finished" and c == 0}
+    finished = {i: c for i, s, c in zip(ids, status, flops, strict=True) if i in planned and s == "finished"}
+    return {i for i, c in finished.items() if c == 0} if any(finished.values()) else set()
 
 
 def _named(table: pa.Table, manifest: Manifest) -> pa.Table:
@@ -224,6 +229,10 @@ def _same_exponents(arms: Sequence[ComparedArm], x: str, not_done: list[NotDone]
 def _same(of: str, points: dict[str, np.ndarray], not_done: list[NotDone]) -> SameExponent | None:
     """The test on the points (2, n) of each arm; None with fewer than two arms."""
     if len(points) < 2:
+        return None
+    if len(points) > MOST_POOLED:
+        why = f"{len(points)} arms; it is done for up to {MOST_POOLED}"
+        not_done.append(NotDone(part=f"test of equal exponents, {of}", reason=why))
         return None
     together = np.concatenate(list(points.values()), axis=1)
     names = [name for name, own in points.items() for _ in range(own.shape[1])]

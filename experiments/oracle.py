@@ -1,8 +1,11 @@
 """Does the whole lab find a law that is known exactly? A table of contexts learns a Zipf world, many times over."""
 
+import itertools
 from collections.abc import Iterator
+from dataclasses import replace
 
 from scaling.config import DataConfig, NgramConfig, RunConfig, Source, ZipfWorld
+from scaling.config.worlds import FIRST_CONTEXT
 from scaling.plan import Cell, Study
 from scaling.sweeps import chain, round_tokens
 
@@ -16,6 +19,7 @@ def study(
     worlds: int = 40,
     alpha: float = 1.0,
     tokens: tuple[float, ...] = (2e3, 3.5e3, 6e3, 1.1e4, 2e4, 3.5e4, 6e4, 1.1e5, 2e5, 3.5e5, 6e5, 1e6),
+    sizes: tuple[int, ...] = (),
     contexts: int = 40_000,
     noise: float = 0.1,
     pseudocounts: float = 1.0,
@@ -26,6 +30,7 @@ def study(
     worlds: each with answers, characters and documents of its own; each is an arm, to which one law is fitted
     alpha: contexts are drawn with chances k^-(1 + alpha); the loss must fall as D^-beta, beta = alpha / (1 + alpha)
     tokens: of each run of an arm
+    sizes: how many contexts, the commonest, a table has rows for; every size reads all numbers of tokens; none: all
     contexts: there are in each world; too few, and the power law ends within the runs
     noise: chance that an answer is drawn evenly
     pseudocounts: of a context, evenly over the vocabulary
@@ -34,13 +39,17 @@ def study(
     if worlds < 2:
         raise ValueError(f"worlds={worlds}: how much fits vary is seen in 2 or more")
 
+    if sizes and not 1 <= min(sizes) <= max(sizes) <= contexts:
+        raise ValueError(f"sizes={sizes}: a table has rows for 1 to contexts={contexts}")
+
     def cells() -> Iterator[Cell]:
         for seed in range(worlds):
-            data = data_of(world_of(seed, alpha, max(tokens), contexts, noise), heldout_sequences)
-            model = NgramConfig(vocab=data.vocab, order=2, context=CONTEXT, pseudocounts=pseudocounts)
-            for place, count in enumerate(tokens):
+            world = world_of(seed, alpha, max(tokens), contexts, noise)
+            data = data_of(replace(world, characters="by_rank") if sizes else world, heldout_sequences)
+            for place, (size, count) in enumerate(itertools.product(sizes or (None,), tokens)):
+                rows = None if size is None else RESERVED + FIRST_CONTEXT + size
                 run = RunConfig(
-                    model=model,
+                    model=NgramConfig(vocab=data.vocab, order=2, context=CONTEXT, pseudocounts=pseudocounts, rows=rows),
                     data=data,
                     tokens=round_tokens(count, BATCH * CONTEXT),
                     batch=BATCH,
@@ -52,12 +61,20 @@ def study(
         name="oracle",
         question="Does the lab find the exponent and the floor of a law that is known exactly?",
         published=f"Hutter 2021 (arXiv:2102.04074), theorem on tables of Zipf's contexts: the excess loss falls as "
-        f"D^-beta, beta = alpha / (1 + alpha) = {alpha / (1 + alpha):.4g}.",
+        f"D^-beta, beta = alpha / (1 + alpha) = {alpha / (1 + alpha):.4g}." + sizes_say(alpha) * bool(sizes),
         shows="The way from the plan through data, training and records to the fit, against an exponent, a floor and "
         "expected losses that are computed and not measured; and how often the intervals hold them.",
         cannot_show="Anything about models that generalise from one context to another: a table does not.",
         forecast_flops=1.0,  # a table takes no FLOPs; there is nothing to forecast in them
         cells=chain(cells()),
+    )
+
+
+def sizes_say(alpha: float) -> str:
+    """What is known of tables with rows for N contexts only."""
+    return (
+        f" With rows for N contexts only it falls as N^-{alpha:g}, for the chances of all others sum to that; so the "
+        f"best size for N D = C grows as C^(1 / (2 + alpha)) = C^{1 / (2 + alpha):.4g}."
     )
 
 

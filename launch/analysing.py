@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from analysis.law import Law
     from analysis.mixing_study import MixtureStudy
     from analysis.tables.table import Manifest
+    from scaling.config import RunConfig
 
 Pairs = Annotated[tuple[str, ...], tyro.conf.UseAppendAction]
 
@@ -166,6 +167,18 @@ def study_of_mixtures(study: str, options: FitOptions) -> tuple["MixtureStudy", 
 def asks_mixture(source: str | Path, options: FitOptions) -> bool:
     """Whether this is a study that asks for the best mixture."""
     return not isinstance(source, Path) and manifest_of(source, options).best_mixture is not None
+
+
+def known_worlds_of(source: str | Path, options: FitOptions) -> "dict[str, list[RunConfig]] | None":
+    """The runs of each arm of a study of worlds whose law is known; None for every other source."""
+    from scaling.plan_file import plan_path, read_plan
+
+    if isinstance(source, Path):
+        return None
+    manifest_of(source, options)  # says where there is none
+    from launch.oracle_worlds import known_worlds
+
+    return known_worlds(read_plan(plan_path(options.workspace, source)))
 
 
 def fit_table(source: str | Path, law: "Law", options: FitOptions) -> Any:

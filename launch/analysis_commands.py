@@ -17,9 +17,11 @@ from launch.analysing import (
     find_law,
     fit_table,
     is_surface,
+    known_worlds_of,
     source_of,
     study_of_mixtures,
 )
+from launch.oracle_command import print_oracle, report_oracle
 from scaling.disk import check_can_make
 
 console = Console()
@@ -48,6 +50,8 @@ def fit(arguments: list[str]) -> None:
     source, options = source_of("fit", FitOptions, arguments)
     if asks_mixture(source, options):
         return _fit_mixture(str(source), options)
+    if (worlds := known_worlds_of(source, options)) is not None:
+        return print_oracle(worlds, options.workspace, as_json=options.json)
     if compares_arms(source, options):
         return _fit_arms(str(source), options)
     law = find_law(options.law)
@@ -102,6 +106,8 @@ def write_report_of(
     check_can_make(out or options.workspace.reports)
     if asks_mixture(source, options):
         return _report_mixture(str(source), options, out)
+    if (worlds := known_worlds_of(source, options)) is not None:
+        return report_oracle(str(source), worlds, options.workspace, out)
     if compares_arms(source, options):
         return _report_arms(str(source), options, out)
     from analysis.report.fit_report import write_fit_report

@@ -39,6 +39,7 @@ UNITS = {NATS: LOSS, BITS: "loss L (bits per byte)"}
 AXES = {
     "flops": COMPUTE,
     "params": "parameters N",
+    "tokens": "tokens D",
     "params_active": "active parameters",
 }
 SAME_SHARE = 1e-3  # relative

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from analysis import figures
-from analysis.compared_arm import SAME, axis_name
+from analysis.compared_arm import SAME, axis_letter, axis_name
 from analysis.comparison import BITS, Comparison
 from analysis.figures.arms import baselines, bits_of_loss, has
 from analysis.leaders import reign
@@ -75,7 +75,7 @@ def _head(manifest: Manifest, found: Comparison) -> str:
 def comparison_answers(found: Comparison) -> str:
     """The order of the arms in a paragraph, and the numbers that a reader looks for."""
     said = "".join(paragraph(text, "answer") for text in _answer(found))
-    letter = "C" if found.x == "flops" else "N"
+    letter = axis_letter(found.x)
     numbers = [
         (f"{arm.name}: loss ~ {letter}^b", f"{arm.line.exponent.value:.3f}", _bracket(arm.line.exponent))
         for arm in found.arms if arm.line
@@ -107,7 +107,7 @@ def _answer(found: Comparison) -> list[str]:
         lowest += [(row["loss"], row["arm"]) for row in baselines(found, objective)]
         if len(lowest) < 2:
             continue
-        at = f"{flops(reach)} FLOPs" if found.x == "flops" else f"{compact(reach)} parameters"
+        at = f"{flops(reach) if found.x == 'flops' else compact(reach)} {axis_name(found.x)}"
         ranked = ", ".join(f"{name} {loss:.3f}" for loss, name in sorted(lowest))
         goal = f" ({objective.replace('_', ' ')})" if len(found.objectives) > 1 else ""
         unit = f" in {found.unit}" if found.unit == BITS else ""
@@ -149,7 +149,7 @@ def comparison_pictures(found: Comparison) -> Iterator[Picture]:
         return
     texts = {f"arm{i}": run_texts(arm.best) for i, arm in enumerate(found.arms)}
     order = "; ".join(f"{row[0]} {row[ARM_HEAD.index('loss')]}" for row in arm_rows(found))
-    against = {"flops": "compute", "params": "size"}[found.x]
+    against = {"flops": "compute", "params": "size", "tokens": "tokens"}[found.x]
     yield Picture(
         name="losses", title=f"Loss against {against}", figure=figures.arm_losses(found), texts=texts,
         caption=_loss_caption(found),

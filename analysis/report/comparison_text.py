@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from analysis.compared_arm import ComparedArm, axis_name
+from analysis.compared_arm import ComparedArm, axis_letter, axis_name
 from analysis.comparison import BITS, Comparison, Worth, positions
 from analysis.report.export import plain
 from analysis.tables.table import column
@@ -62,7 +62,7 @@ def exponent_lines(found: Comparison) -> list[str]:
     """One an arm that has a line."""
     width = max([len(arm.name) for arm in found.arms], default=0)
     return [
-        f"  {arm.name:<{width}}  loss ~ {'C' if found.x == 'flops' else 'N'}^{interval(arm.line.exponent)}"
+        f"  {arm.name:<{width}}  loss ~ {axis_letter(found.x)}^{interval(arm.line.exponent)}"
         + (f", N* ~ C^{interval(arm.isoflop.params.exponent)}" if arm.isoflop and arm.isoflop.params else "")
         for arm in found.arms if arm.line
     ]  # fmt: skip

@@ -43,7 +43,12 @@ class Selection:
 
 
 def select(
-    table: pa.Table, manifest: Manifest | None = None, *, drop_incomplete: bool = False, trust_flops: bool = False
+    table: pa.Table,
+    manifest: Manifest | None = None,
+    *,
+    drop_incomplete: bool = False,
+    trust_flops: bool = False,
+    counted: bool = False,
 ) -> Selection:
     """The finished, decayed rows; with a manifest that names runs only its cells, with their budgets.
 
@@ -51,7 +56,7 @@ def select(
     lies above that of a run that was meant to end there. ValueError, with the rows,
     for those that would be fitted and have a missing or infinite cell (with
     drop_incomplete they are left out and listed), stand there twice, or cannot be
-    runs (`analysis.tables.units`).
+    runs (`analysis.tables.units`). counted: runs that all took no FLOPs are runs too.
 
         >>> from analysis.tables.table import read_table
         >>> rows = [{"N": 1e6, "D": 2e7, "loss": 3.5}, {"N": 1e6, "D": 4e7, "status": "diverged"}]
@@ -78,7 +83,7 @@ def select(
     chosen, incomplete = _complete(chosen, drop_incomplete)
     check_duplicates(chosen)
     left += incomplete
-    doubts = (*_doubts_of_reading(table, left), *check_units(chosen, trust_flops=trust_flops))
+    doubts = (*_doubts_of_reading(table, left), *check_units(chosen, trust_flops=trust_flops, counted=counted))
     return Selection(table=chosen, left_out=tuple(left), doubts=doubts)
 
 

@@ -27,13 +27,14 @@ FAR = np.log(2)  # no architecture alone moves C / (6 N D) by this much at once
 MOST_WAYS, LEAST_ROWS = 4, 3
 
 
-def check_units(table: pa.Table, *, trust_flops: bool = False) -> list[Doubt]:
+def check_units(table: pa.Table, *, trust_flops: bool = False, counted: bool = False) -> list[Doubt]:
     """Refuse what no run can have, and say what is doubtful.
 
     ValueError, with the rows: a loss <= 0, fewer than one parameter or token, tokens
     below a thousandth of the parameters, FLOPs <= 0, FLOPs further than a factor
     of 3 from 6 N D under every parameter count of the table. With trust_flops, and
     where FLOPs were counted exactly (our records), the last is a doubt `flops_far`.
+    counted: where no row at all took FLOPs, such as n-grams, nothing is asked of them.
 
         >>> from analysis.tables.table import read_table
         >>> check_units(read_table({"N": [70.0], "D": [0.01], "loss": [3.5]}))
@@ -49,6 +50,8 @@ def check_units(table: pa.Table, *, trust_flops: bool = False) -> list[Doubt]:
     few = tokens < LEAST_RATIO * params
     hint = "give both as plain counts, not one of them in millions or billions, and look for swapped columns"
     _refuse(table, tokens, few, f"tokens is below params * {LEAST_RATIO:g}", hint)
+    if counted and not flops.any():
+        return _checkpoints(table)
     _refuse(table, flops, ~(flops > 0), "flops is not positive", "give the training FLOPs of the run")
     return [*_check_flops(table, trust_flops), *mixed_counting(table), *_checkpoints(table)]
 

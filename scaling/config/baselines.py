@@ -35,7 +35,8 @@ class NgramConfig:
 
     The table knows contexts of order - 1 tokens and nothing shorter. A context
     begins with `pseudocounts` in all, evenly over the vocabulary: the mean of a
-    symmetric Dirichlet prior (Lidstone 1920). Its expected loss can be computed.
+    symmetric Dirichlet prior (Lidstone 1920). Its expected loss can be computed,
+    also with `rows` for some contexts only: after the others it guesses.
     """
 
     kind: Literal["ngram"] = tag("ngram")
@@ -44,9 +45,15 @@ class NgramConfig:
     context: int = 128  # tokens of a sequence; no n-gram crosses its beginning
     architecture: Literal["counts"] = "counts"
     pseudocounts: float | None = None  # of a context, evenly over the vocabulary; None: Kneser-Ney smoothing
+    rows: int | None = None  # of a table of single tokens: those below it have a row as contexts; None: all
 
     def __post_init__(self) -> None:
-        require_positive(self, "vocab", "order", "context", "pseudocounts")
+        require_positive(self, "vocab", "order", "context", "pseudocounts", "rows")
+        require(
+            self.rows is None or (self.order == 2 and self.pseudocounts is not None),
+            f"NgramConfig.rows={self.rows} with order={self.order}, pseudocounts={self.pseudocounts}",
+            "rows are those of a table of single tokens; give order=2 and pseudocounts",
+        )
 
 
 @strict

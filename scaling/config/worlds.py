@@ -30,6 +30,7 @@ class ZipfWorld:
     alpha: float = 1.0
     answers: int = 8
     noise: float = 0.1  # chance that an answer is any of them, drawn evenly
+    characters: Literal["shuffled", "by_rank"] = "shuffled"  # of the contexts; by rank the commonest has the first
 
     def __post_init__(self) -> None:
         require_positive(self, "documents", "contexts", "alpha")

@@ -199,6 +199,8 @@ def _counted(model: NgramConfig, window_BW: np.ndarray) -> Counts:
             counts.append(np.zeros(0, np.int64))
             continue
         all_keys = nodes_BX[:, :-1] * model.vocab + window_BW[:, order - 1 :]
+        if model.rows is not None:  # of order 2 alone: what follows a token without a row is not kept
+            all_keys = all_keys[nodes_BX[:, :-1] < model.rows]
         found, nodes, times = np.unique(all_keys, return_inverse=True, return_counts=True)
         keys.append(found)
         counts.append(times)

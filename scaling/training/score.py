@@ -55,7 +55,10 @@ def _losses(run: RunConfig, directory: RunDirectory) -> Callable[[np.ndarray], n
         path = directory.path / "counts.safetensors"
         if not path.exists():
             raise ValueError(f"{path} is not there: the run is not finished; train it first")
-        smoothed = ngram.smooth(ngram.from_arrays(load_file(path)))
+        counts = ngram.from_arrays(load_file(path))
+        if run.model.pseudocounts is not None:
+            return lambda window_BW: ngram.table_losses(counts, window_BW, run.model.pseudocounts)
+        smoothed = ngram.smooth(counts)
         return lambda window_BW: ngram.losses(smoothed, window_BW)
     task = task_of(run)
     found = restore(directory.checkpoints, compiled_init(task)(run.seed), at_most=run.steps)

@@ -87,19 +87,19 @@ def test_noise_of_half_a_percent_leaves_coefficients_and_best_mixture_near_the_t
     assert low[0] < law_losses(LAW, np.array([BEST])).mean() < high[0]
 
 
-@pytest.mark.slow  # it fits 60 tables
+@pytest.mark.slow  # it fits 40 tables
 def test_intervals_hold_the_truth_as_often_as_they_say():
     held, best = [], []
     exact_best = lowest(LAW, np.full(3, 1 / 3), np.full(3, LEAST), np.ones(3))
-    for seed in range(60):
-        found = fit_mixing(columns(spread(), noisy(spread(), 0.006, seed)), PARTS, draws=200, seed=seed)
+    for seed in range(40):
+        found = fit_mixing(columns(spread(), noisy(spread(), 0.006, seed)), PARTS, draws=100, seed=seed)
         ends = np.array([list(part.values()) for part in found.conf_int()])
         held.append((ends[..., 0] <= LAW) & (ends[..., 1] >= LAW))
         low, high = best_intervals(found, LEAST).T
         best.append((low - 1e-6 <= exact_best) & (exact_best <= high + 1e-6))
-    # 60 intervals that hold with 95%: one parameter of 15 is below 50 once in 5,000 such tests.
-    assert np.array(held).sum(0).min() >= 50
-    assert np.array(best).sum(0).min() >= 50
+    # Of 40 intervals that hold with 95%, 31 or fewer do once in 6,000 times; with 90%, once in 60.
+    assert np.array(held).sum(0).min() >= 32
+    assert np.array(best).sum(0).min() >= 32
     assert 0.90 < np.mean(held) < 0.99
 
 

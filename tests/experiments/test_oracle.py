@@ -38,3 +38,18 @@ def test_a_world_has_twice_the_text_of_its_largest_run_and_a_fifth_held_out(plan
 def test_a_study_of_one_world_is_refused():
     with pytest.raises(ValueError, match="worlds=1: how much fits vary is seen in 2 or more"):
         study(worlds=1)
+
+
+def test_tables_of_several_sizes_read_every_number_of_tokens():
+    planned = study(worlds=2, sizes=(8, 32), tokens=(1e3, 1e4))
+    runs = [cell.run for cell in planned.cells if cell.arm == "world 1"]
+    first = RESERVED + 0x100
+    assert [(run.model.rows - first, run.tokens) for run in runs] == [(8, 1024), (8, 9984), (32, 1024), (32, 9984)]
+    assert {run.data.source.world.characters for run in runs} == {"by_rank"} and len({run.seed for run in runs}) == 4
+    assert "C^(1 / (2 + alpha)) = C^0.3333" in planned.published
+
+
+@pytest.mark.parametrize("sizes", [(0, 4), (8, 50_000)])
+def test_sizes_beyond_the_contexts_are_refused(sizes):
+    with pytest.raises(ValueError, match=r"sizes=.*: a table has rows for 1 to contexts=40000"):
+        study(sizes=sizes)

@@ -18,7 +18,6 @@ from rich.console import Console
 from launch import dealing, local
 from launch.budget import Budget
 from launch.dealing import hand_out
-from launch.devices import Slot
 from launch.local import launch
 from launch.planned import plan_of
 from launch.pool import Message

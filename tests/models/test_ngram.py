@@ -1,4 +1,5 @@
 from collections import Counter, defaultdict
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -158,6 +159,18 @@ def test_a_table_of_contexts_is_that_of_dirichlets_prior(order):
             seen = {gram[-1]: count for gram, count in raw[len(context) + 1].items() if gram[:-1] == context}
             expected = (seen.get(row[place], 0) + kappa / 7) / (sum(seen.values()) + kappa)
             assert losses[place - 1] == pytest.approx(-np.log(expected))
+
+
+def test_a_table_guesses_after_a_token_that_has_no_row_and_is_as_before_after_the_others():
+    model, window = NgramConfig(vocab=7, order=2, pseudocounts=1.5), text(4, 9)
+    whole = ngram.table_losses(ngram.count(model, [text(30, 12, seed=1)]), window, 1.5)
+    some = ngram.count(replace(model, rows=3), [text(30, 12, seed=1)])
+    losses = ngram.table_losses(some, window, 1.5)
+    kept = window[:, :-1] < 3
+    assert kept.any() and not kept.all()
+    np.testing.assert_array_equal(losses[kept], whole[kept])
+    np.testing.assert_allclose(losses[~kept], np.log(7))
+    assert (some.keys[0] // 7).max() == 2 and ngram.size(some) < ngram.size(ngram.count(model, [text(30, 12, seed=1)]))
 
 
 def test_a_table_without_counts_is_uniform():

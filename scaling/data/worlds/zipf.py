@@ -44,8 +44,15 @@ def law(world: ZipfWorld) -> Law:
         chances_K=chances,
         edges_K=edges,
         answers_K=integers("zipf answers", world.seed, world.answers, world.contexts),
-        characters_K=FIRST_CONTEXT + order("zipf characters", world.seed, world.contexts),
+        characters_K=FIRST_CONTEXT + _places(world),
     )
+
+
+def _places(world: ZipfWorld) -> np.ndarray:
+    """(K,) of each context, the commonest first, its place among the characters."""
+    if world.characters == "by_rank":
+        return np.arange(world.contexts)
+    return order("zipf characters", world.seed, world.contexts)
 
 
 def text(world: ZipfWorld, index: int) -> str:

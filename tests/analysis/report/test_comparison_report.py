@@ -47,6 +47,17 @@ def test_the_page_has_its_figures_with_a_text_for_every_run(page):
     assert html.count("<title>transformer-") == 6
 
 
+def test_counted_runs_are_compared_by_their_tokens(quick, tmp_path):
+    runs = Runs()
+    for order, exponent in ((2, -0.05), (3, -0.1)):
+        for tokens in (1e4, 1e5, 1e6, 1e7):
+            runs.add(f"{order}-gram", params=tokens / 10, tokens=tokens, flops=0.0, loss=6 * tokens**exponent)
+    html = quick(runs.study("counted"), tmp_path)
+    assert "Loss at 10M tokens, the lowest first: 3-gram 1.197, 2-gram 2.680." in html
+    assert "2-gram: loss ~ D^b" in html and "<dd>-0.100" in html
+    assert "Loss against tokens" in html or "[losses:" in html
+
+
 def test_the_table_beside_the_page_names_the_arm_of_each_run(page):
     table = read_table(page.with_name("table.csv"))
     assert set(table["arm"].to_pylist()) == {"transformer", "LSTM"} and table.num_rows == 12

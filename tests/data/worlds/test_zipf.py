@@ -1,4 +1,5 @@
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -73,6 +74,56 @@ def test_the_expected_loss_is_the_mean_of_measured_ones():
     expected = expected_loss(SMALL, tokens, vocab, kappa) - worlds.floor(SMALL).nats_per_token
     assert np.mean(off) == pytest.approx(expected, abs=4 * np.std(off) / np.sqrt(20))
     assert np.std(off) / np.sqrt(20) < 0.05 * expected  # so that the test can fail
+
+
+def test_the_expected_loss_of_a_table_with_rows_for_some_contexts_is_the_mean_of_measured_ones():
+    world = replace(SMALL, characters="by_rank")
+    vocab, tokens, kappa, kept = 1 + world.code_points, 1000, 0.7, 6
+    points = stream(world, 0, 400)
+    heldout = points[20_000:]
+    # A token is its code point plus one: those of the answers and of the first contexts have rows.
+    model = NgramConfig(vocab=vocab, order=2, pseudocounts=kappa, rows=1 + 0x100 + kept)
+    off = []
+    for sample in range(20):
+        counts = ngram.count(model, [points[None, sample * tokens : (sample + 1) * tokens + 1] + 1])
+        loss = ngram.table_losses(counts, heldout[None] + 1, kappa).mean()
+        off.append(loss - zipf.nats(world, heldout[:-1], heldout[1:]).mean())
+    ranks = np.arange(world.contexts)
+    expected = expected_loss(world, tokens, vocab, kappa, ranks < kept) - worlds.floor(world).nats_per_token
+    error = np.std(off) / np.sqrt(20)
+    # How many of the held-out facts are of contexts without rows varies too: their loss is higher by about ln vocab.
+    rare, facts = zipf.law(world).chances_K[kept:].sum(), len(heldout) / 2
+    luck = np.log(vocab) / 2 * np.sqrt(rare * (1 - rare) / facts)
+    assert np.mean(off) == pytest.approx(expected, abs=4 * np.hypot(error, luck))
+    assert np.hypot(error, luck) < 0.05 * expected  # so that the test can fail
+    assert expected_loss(world, tokens, vocab, kappa, ranks >= 0) == expected_loss(world, tokens, vocab, kappa)
+
+
+def test_with_data_without_end_rows_for_some_contexts_cost_a_power_of_their_number():
+    # All that is lost is what the others hold: the sum of their chances, times ln V less the entropy of an answer.
+    world = ZipfWorld(facts=1000, characters="by_rank")
+    sizes, vocab, ranks = np.array([8, 32, 128]), 257 + world.code_points, np.arange(world.contexts)
+    floor = worlds.floor(world).nats_per_token
+    excess = [expected_loss(world, 1e7, vocab, 1.0, ranks < size) - floor for size in sizes]
+    chances = np.array([0.1 / 8] * 7 + [0.9 + 0.1 / 8])
+    gap = np.log(vocab) + chances @ np.log(chances)
+    rare = np.array([zipf.law(world).chances_K[size:].sum() for size in sizes])
+    # 1e7 tokens leave an excess of 0.006 of their own, and none beyond.
+    over = excess - rare * gap / worlds.floor(world).tokens
+    assert (over > 0).all() and (over < 0.006).all()
+    slopes = np.diff(np.log(rare)) / np.diff(np.log(sizes))
+    np.testing.assert_allclose(slopes, -world.alpha, rtol=0.05)  # a sum from 8 on in place of an integral
+
+
+def test_by_rank_the_commonest_context_has_the_first_character():
+    ranked = replace(SMALL, characters="by_rank")
+    assert zipf.law(ranked).characters_K.tolist() == list(range(0x100, 0x100 + 30))
+    assert zipf.law(SMALL).characters_K.tolist() != zipf.law(ranked).characters_K.tolist()
+    # Which contexts come is the same; what they look like is not.
+    rank = {chr(point): k for k, point in enumerate(zipf.law(SMALL).characters_K.tolist())}
+    assert [rank[c] for c in worlds.document(SMALL, 3)[1][::2]] == [
+        ord(c) - 0x100 for c in worlds.document(ranked, 3)[1][::2]
+    ]
 
 
 def test_a_table_that_has_read_nothing_guesses():
