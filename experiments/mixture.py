@@ -4,11 +4,11 @@ import sysconfig
 from dataclasses import replace
 from pathlib import Path
 
-from scaling.config import DataConfig, Mixture, OptimConfig, Part, Precision, RunConfig, ScheduleConfig, Source
+from scaling.config import DataConfig, Mixture, Part, Precision, RunConfig, Source
 from scaling.counts import params, train_flops
 from scaling.plan import BestMixture, Study
-from scaling.sizes import Ladder, models, peak_lr
-from scaling.sweeps import WARMUP_FRACTION, Sweep, arm, chain, grid, round_tokens, seeds, simplex
+from scaling.sizes import Ladder, models, sized_run
+from scaling.sweeps import Sweep, arm, chain, grid, seeds, simplex
 
 STDLIB = sysconfig.get_paths()["stdlib"]
 
@@ -61,20 +61,10 @@ def study(
         raise ValueError(f"points={points}: a mixing law of {len(named)} parts needs {len(named) + 2} or more mixtures")
     if not 1 <= larger <= points:
         raise ValueError(f"larger={larger}: give 1 to points={points}, for they are the first mixtures of the proxies")
-    step = batch * context
 
     def run_of(place: int) -> RunConfig:
-        model = ladder[place]
-        tokens = round_tokens(tokens_per_param * params(model).total, step)
-        return RunConfig(
-            model=model,
-            data=data,
-            tokens=tokens,
-            batch=batch,
-            optim=OptimConfig(lr=peak_lr(lr, model.dim)),
-            schedule=ScheduleConfig(warmup_tokens=round_tokens(WARMUP_FRACTION * tokens, step)),
-            precision=precision,
-        )
+        tokens = tokens_per_param * params(ladder[place]).total
+        return sized_run(ladder[place], data=data, batch=batch, lr=lr, tokens=tokens, precision=precision)
 
     def on(place: int, weights: list[tuple[float, ...]], name: str) -> Sweep:
         return arm(grid(run_of(place), {"data.mixture.weights": weights}), name)

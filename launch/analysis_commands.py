@@ -123,6 +123,10 @@ def write_report_of(
         analysis, what = analyse_source(source, options, thorough=True, forms=forms)
         page = write_report(what, analysis, out or options.workspace.reports / what.name)
         said = summarise(analysis)
+    _told(said, page)
+
+
+def _told(said: str, page: Path) -> None:
     console.print(said, markup=False, highlight=False, soft_wrap=True)
     console.print(f"\nreport: {page}", soft_wrap=True, highlight=False)
 
@@ -142,8 +146,7 @@ def _report_arms(study: str, options: FitOptions, out: Path | None) -> None:
 
     found, what = compare_study(study, options)
     page = write_comparison(what, found, out or options.workspace.reports / study)
-    console.print(summarise_comparison(found), markup=False, highlight=False, soft_wrap=True)
-    console.print(f"\nreport: {page}", soft_wrap=True, highlight=False)
+    _told(summarise_comparison(found), page)
 
 
 def _fit_mixture(study: str, options: FitOptions) -> None:
@@ -161,5 +164,4 @@ def _report_mixture(study: str, options: FitOptions, out: Path | None) -> None:
 
     found, what = study_of_mixtures(study, options)
     page = write_mixing(what, found, out or options.workspace.reports / study)
-    console.print(summarise_mixing(found), markup=False, highlight=False, soft_wrap=True)
-    console.print(f"\nreport: {page}", soft_wrap=True, highlight=False)
+    _told(summarise_mixing(found), page)

@@ -153,6 +153,8 @@ def train_all(study: Study, options: LaunchOptions) -> tuple[Study, dict[str, st
         dollars_per_hour=HARDWARE[machine[0].hardware].dollars_per_hour,
         devices=placement.devices,
     )
+    if options.stop_bad is not None:
+        judge_of(study, workspace, options.stop_bad)  # raises for what cannot be judged, before data are prepared
     study = replace(prepared(study, workspace), placement=placement)
     judge = None if options.stop_bad is None else judge_of(study, workspace, options.stop_bad)
     os.environ[STUDY] = study.name
