@@ -1,14 +1,16 @@
 """What the launcher itself takes, as its user meets it: whole commands, start-up and imports included.
 
-    python -m benchmarks.launching [--runs 10000] [--counted 1000] [--repeats 3] [--root DIR] [--out FILE]
+    python -m benchmarks.launching [--runs 10000] [--trained 1000] [--counted 1000] [--repeats 3] \\
+        [--root DIR] [--out FILE]
 
 Writes a study of small models as a TOML file, on a few kilobytes of text, into a
 temporary folder, and a finished record for each of its runs. Then times
 `scaling plan FILE`, `scaling status STUDY` and `scaling launch FILE` (nothing is
 left to train, the report stands), and looks at the memory of a launch of the same
 study with nothing trained, when its pool has trained some runs. At last the real
-pool counts trivial n-gram models: the share of its workers' time that lies between
-the beginning and the end of a run, as the runs' own folders tell it.
+pool trains the smallest transformers for twenty steps each, and counts n-gram models,
+which take it milliseconds: the share of its workers' time that lies between the
+beginning and the end of a run, as the runs' own folders tell it.
 """
 
 import argparse
@@ -40,6 +42,11 @@ BUSY = 0.95  # of the workers' time
 SCALING = [sys.executable, "-m", "launch.cli"]
 SOURCE = 'source = {{ kind = "folder", path = "{text}" }}, tokenizer = "bytes", vocab = 257, heldout_sequences = 4'
 
+SMALLEST = {  # what a trivial run trains, for how many tokens
+    "trained": ("dim = 8, layers = 1, heads = 1, context = 16", 64 * 20),
+    "counted": ('kind = "ngram", order = 2, context = 16', 64),
+}
+
 MANY = """
 name = "many"
 question = "How long does it take?"
@@ -60,12 +67,12 @@ where = {{ field = "optim.lr", at_most = 0.2 }}
 seeds = [0, 1, 2, 3]
 """
 TRIVIAL = """
-name = "trivial"
+name = "{name}"
 question = "How much of its workers' time does the pool use?"
 [base]
-tokens = 64
+tokens = {tokens}
 batch = 4
-model = {{ kind = "ngram", order = 2, context = 16 }}
+model = {{ {model} }}
 data = {{ {source} }}
 [[sweep]]
 seeds = {runs}
@@ -91,19 +98,23 @@ def measure(options: argparse.Namespace, root: Path) -> dict:
     for number in range(40):
         (text / f"{number}.txt").write_text(" ".join(f"word {number * k % 97}" for k in range(200)), encoding="utf-8")
     source = SOURCE.format(text=text)
-    many, trivial = root / "many.toml", root / "trivial.toml"
+    many = root / "many.toml"
     many.write_text(MANY.format(source=source, points=options.runs // 200), encoding="utf-8")
-    trivial.write_text(TRIVIAL.format(source=source, runs=options.counted), encoding="utf-8")
     done = Workspace(root=root / "done")
     if not done.reports.exists():
         write_done(many, done)
-    for name in ("begun", "pool"):
+    for name in ("begun", *SMALLEST):
         shutil.rmtree(root / name, ignore_errors=True)
     found = {"seconds": whole_commands(many, done, options.repeats)}
     shutil.copytree(done.root / "datasets", root / "begun" / "datasets")
     found["launcher_megabytes"] = memory_under_way(many, root / "begun")
     print(f"launcher with {options.runs} runs to train: {found['launcher_megabytes']:.0f} MB, target {MEGABYTES:g}")
-    found["pool"] = pool(trivial, root / "pool", options.counted)
+    found["pool"] = {}
+    for name, (model, tokens) in SMALLEST.items():
+        trivial, runs = root / f"{name}.toml", getattr(options, name)
+        text = TRIVIAL.format(name=name, model=model, tokens=tokens, source=source, runs=runs)
+        trivial.write_text(text, encoding="utf-8")
+        found["pool"][name] = pool(trivial, root / name, runs)
     return found
 
 
@@ -183,14 +194,15 @@ def pool(path: Path, root: Path, runs: int) -> dict[str, float]:
         "busy_with_start": inside / (len(begun) * (max(end for _, end in spans) - started)),
     }
     assert found["runs"] == runs, f"{found['runs']} of {runs} runs were trained once"
-    print(f"pool: {found['busy']:.1%} of {len(begun)} workers' time in runs, target {BUSY:.0%}; {found}")
+    print(f"pool, {path.stem}: {found['busy']:.1%} of {len(begun)} workers' time in runs, target {BUSY:.0%}; {found}")
     return found
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--runs", type=int, default=10_000, help="a multiple of 200")
-    parser.add_argument("--counted", type=int, default=1_000, help="trivial runs of the pool")
+    parser.add_argument("--trained", type=int, default=1_000, help="runs of twenty steps that the pool trains")
+    parser.add_argument("--counted", type=int, default=1_000, help="n-gram models that the pool counts")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--root", type=Path, help="folder that is kept: the next call finds the records written")
     parser.add_argument("--out", type=Path, help="file for the result, JSON")

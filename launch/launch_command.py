@@ -1,5 +1,6 @@
 """`scaling launch`: train what is left of a study, here or on a cluster."""
 
+import itertools
 import os
 import sys
 from collections.abc import Callable
@@ -9,7 +10,6 @@ from typing import Literal
 
 from launch import studies
 from launch.analysing import FitOptions
-from launch.analysis_commands import write_report_of
 from launch.best_mixture import with_best_mixture
 from launch.kubernetes_options import KubernetesOptions
 from launch.options import WhereOptions, console, study_of
@@ -79,6 +79,8 @@ def launch(arguments: list[str]) -> None:
     if page := standing_report(study, options.workspace):
         console.print(f"nothing has changed since its report was written: {page}", soft_wrap=True, highlight=False)
     else:
+        from launch.analysis_commands import write_report_of
+
         write_report_of(study.name, FitOptions(root=options.root))
     if finished + stopped < len(outcomes):
         sys.exit("some runs did not finish; the lines above say why")
@@ -95,10 +97,18 @@ def standing_report(study: Study, workspace: Workspace) -> Path | None:
     page = workspace.reports / study.name / "report.html"
     if not page.exists():
         return None
-    records = (workspace.runs / run_id(run) / RECORD for run in study.runs)
-    made_from = (plan_path(workspace, study.name), *records)
+    records = (os.path.join(workspace.runs, run_id(run), RECORD) for run in study.runs)
+    made_from = itertools.chain([plan_path(workspace, study.name)], records)
     written = page.stat().st_mtime_ns
-    return page if all(path.stat().st_mtime_ns < written for path in made_from if path.exists()) else None
+    return page if all(_changed_at(path) < written for path in made_from) else None
+
+
+def _changed_at(path: Path | str) -> int:
+    """When a file was changed last, in ns; 0 where there is none."""
+    try:
+        return os.stat(path).st_mtime_ns
+    except FileNotFoundError:
+        return 0
 
 
 def dry_run(study: Study, options: LaunchOptions) -> None:

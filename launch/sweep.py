@@ -17,7 +17,7 @@ from scaling.hardware import HARDWARE
 from scaling.lease import Watch
 from scaling.mirror.bucket import Bucket
 from scaling.plan import Study, starts
-from scaling.record import OPEN, RunDirectory, RunRecord, read_record, status_in
+from scaling.record import OPEN, RunDirectory, RunRecord, read_record, statuses
 from scaling.roofline import predict
 from scaling.workspace import Workspace
 
@@ -60,8 +60,7 @@ def sweep_of(
 ) -> Sweep:
     """The same of some runs, each with the tokens at which its branches start. A launch drops requests to cancel."""
     not_done = (None, *untrained(judge))
-    statuses = {name: status_in(RunDirectory(workspace.runs / name)) for name in runs}
-    done = {name: status for name, status in statuses.items() if status not in not_done}
+    done = {name: status for name, status in statuses(workspace.runs, runs).items() if status not in not_done}
     left = {name: task_of(name, *planned) for name, planned in runs.items() if name not in done}
     check_space(workspace, left.values())
     if waits:  # a launch; what trains a single run leaves the request to whoever launched it

@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -38,9 +38,9 @@ class RecordError(ValueError):
     path: the file at fault.
     """
 
-    def __init__(self, path: Path, problem: str):
+    def __init__(self, path: Path | str, problem: str):
         super().__init__(f"{path}: {problem}")
-        self.path = path
+        self.path = Path(path)
 
 
 @_strict
@@ -247,22 +247,30 @@ def read_record(path: Path) -> RunRecord:
 
 
 def status_in(directory: RunDirectory) -> str | None:
-    """How a run ended, None where it has not; RecordError as in `read_record`.
+    """How a run ended, None where it has not; RecordError as in `read_record`."""
+    return statuses(directory.path.parent, [directory.path.name])[directory.path.name]
 
-    What was written by this program and not touched since needs no validation: of
-    thousands of runs that takes half the time.
+
+def statuses(runs: Path, names: Iterable[str]) -> dict[str, str | None]:
+    """The same of many runs, by run id. runs: the folder that holds theirs.
+
+    What was written by this program and not touched since needs no validation, and a
+    path no object: of thousands of runs either takes as long as the reading.
     """
-    path = directory.record
+    return {name: _status(os.path.join(runs, name, RECORD), name) for name in names}
+
+
+def _status(path: str, name: str) -> str | None:
     try:
         body = _untouched(path)
     except FileNotFoundError:
         return None
-    if body["run_id"] != directory.path.name:
+    if body["run_id"] != name:
         raise RecordError(path, f"is the record of run {body['run_id']}; move it back to that run's folder")
     return body["status"]
 
 
-def _untouched(path: Path) -> dict[str, Any]:
+def _untouched(path: Path | str) -> dict[str, Any]:
     """The content of a record of this schema whose digest is right."""
     text = _read(path)
     body = _parsed(path, text)
@@ -329,12 +337,12 @@ def _load(path: Path) -> dict[str, Any]:
     return _parsed(path, _read(path))
 
 
-def _read(path: Path) -> bytes:
+def _read(path: Path | str) -> bytes:
     with open(path, "rb", buffering=0) as file:
         return file.read()
 
 
-def _parsed(path: Path, text: bytes) -> dict[str, Any]:
+def _parsed(path: Path | str, text: bytes) -> dict[str, Any]:
     try:
         values = from_json(text)  # faster than json.loads
     except ValueError as error:
@@ -352,7 +360,7 @@ def _as_written(text: bytes, digest: str | None) -> bool:
     """
     if digest is None:
         return False
-    squeezed = b"".join(line.lstrip() for line in text.split(b"\n")).replace(b'": ', b'":')
+    squeezed = b"".join(map(bytes.lstrip, text.split(b"\n"))).replace(b'": ', b'":')
     return hashlib.sha256(squeezed.replace(f'"digest":"{digest}",'.encode(), b"", 1)).hexdigest() == digest
 
 

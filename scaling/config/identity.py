@@ -88,8 +88,8 @@ def run_id(run: Any) -> str:
 
 
 def _run_id(run: Any) -> str:
-    members = _members(type(run))
-    given = {name: getattr(run, name) for name, _ in members}
+    members, values = _members(type(run)), vars(run)
+    given = {name: values[name] for name, _ in members}
     parts = {name: _part(value) for name, value in given.items() if type(value) not in _SCALARS}
     scalars = _canonical(type(run), given, parts)
     said = []
@@ -124,7 +124,7 @@ def _canonical(kind: type, given: dict[str, Any], parts: dict[str, Any]) -> dict
     What it says of numbers depends on their types alone, and parts are validated
     by themselves: one run of each combination of types and words is validated.
     """
-    signature = (kind, *(value if isinstance(value, str) else type(value) for value in given.values()))
+    signature = (kind, *[value if isinstance(value, str) else type(value) for value in given.values()])
     if signature in _unchanged:
         return given
     canonical = from_dict(kind, given | {name: part[0] for name, part in parts.items()}, "run_id")
