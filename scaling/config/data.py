@@ -226,6 +226,12 @@ class DataConfig:
         return (Part(name="all", source=self.source, most_tokens=self.most_tokens),)
 
     @property
+    def has_prompts(self) -> bool:
+        """Whether documents are prompts and completions."""
+        sources = [*(part.source for part in self.parts), *([self.heldout] if self.heldout else [])]
+        return any(source.prompt_field for source in sources)
+
+    @property
     def before_stages(self) -> "DataConfig":
         """What a run reads until the first stage of its mixture begins: the data of its trunk."""
         if self.mixture is None or not self.mixture.stages:

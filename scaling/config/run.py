@@ -173,6 +173,7 @@ class RunConfig:
 @cache
 def _check_together(model: ModelConfig, objective: ObjectiveConfig, data: DataConfig, precision: Precision) -> None:
     """What a run's parts ask of each other. Thousands of runs share a few of each."""
+    completions = isinstance(objective, NextToken) and objective.completions
     require(
         eight_bits(precision) is None or (isinstance(model, TransformerConfig) and objective.kind != "replaced_tokens"),
         f"RunConfig.precision={precision!r} with a {type(model).__name__} and objective {objective.kind!r}",
@@ -206,9 +207,14 @@ def _check_together(model: ModelConfig, objective: ObjectiveConfig, data: DataCo
         "leave packing out: only a transformer can be kept from looking into the document before",
     )
     require(
-        not (isinstance(objective, NextToken) and objective.completions and isinstance(model, NgramConfig)),
+        not (completions and isinstance(model, NgramConfig)),
         "RunConfig.objective.completions=True with an n-gram model",
         "leave completions out: what is counted is every token",
+    )
+    require(
+        data.has_prompts or not (completions or objective.kind == "completion"),
+        f"RunConfig.objective={objective} on documents without prompts",
+        "name the prompts' field in Source.prompt_field, or choose another objective",
     )
     require(
         objective.kind != "completion" or (data.mixture is None and data.most_tokens is None),

@@ -103,11 +103,6 @@ def check_enough(store: Store, run: RunConfig) -> None:
             f"{store.path}: content {store.manifest.content[:12]}, but the run was planned on "
             f"{run.data.content[:12]}; open the store that `prepare` returns for this run"
         )
-    if run.completions and not store.manifest.prompts:
-        raise DataError(
-            f"{store.path}: no document has a prompt, but objective.completions=True asks for loss on completions "
-            "only; name the prompts' field in Source.prompt_field and prepare again, or leave completions out"
-        )
     if isinstance(run.objective, Completion):
         heldout_pairs(store, run)
         return _check_read(store, run, pair_order(store, run).read(run.tokens))

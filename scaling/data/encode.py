@@ -80,7 +80,7 @@ class Texts:
 
 def write_store(folder: Path, data: DataConfig, texts: Texts, learned: Path, report: Report) -> None:
     """The token store of `data` in `folder`. learned: the folder of its tokenizer."""
-    tokenizer, prompts = load_tokenizer(learned), _have_prompts(data)
+    tokenizer, prompts = load_tokenizer(learned), data.has_prompts
     counts = {split: _write_split(folder, split, texts, tokenizer, prompts, report) for split in SPLITS}
     manifest = Manifest(
         content=texts.content,
@@ -98,11 +98,6 @@ def write_store(folder: Path, data: DataConfig, texts: Texts, learned: Path, rep
         **counts,
     )
     write_manifest(folder, manifest, tokenizer.piece_bytes)
-
-
-def _have_prompts(data: DataConfig) -> bool:
-    sources = [*(part.source for part in data.parts), *([data.heldout] if data.heldout else [])]
-    return any(source.prompt_field for source in sources)
 
 
 def _write_split(folder: Path, split: str, texts: Texts, tokenizer: Tokenizer, prompts: bool, report: Report) -> Counts:

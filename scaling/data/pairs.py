@@ -88,12 +88,7 @@ class PairOrder:
 
 
 def pair_order(store: Store, run: RunConfig) -> PairOrder:
-    """The order of a run's batches. Raises DataError where documents have no prompts."""
-    if not store.manifest.prompts:
-        raise DataError(
-            f"{store.path}: no document has a prompt, but the objective is 'completion'; name the prompts' field in "
-            "Source.prompt_field and prepare again, or choose another objective"
-        )
+    """The order of a run's batches."""
     documents, tokens = _by_shape(store, run.lengths.source, run.lengths.positions, run.objective.shapes)
     return PairOrder(seed=run.seed, batch=run.batch, text=run.text, documents=documents, tokens=tokens)
 

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -5,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scaling.config import Completion, DataConfig, RunConfig, TransformerConfig
+from scaling.config import Completion, DataConfig, RunConfig, Source, TransformerConfig
 from scaling.data.batches import check_enough
 from scaling.data.pairs import NONE, heldout_pairs, padding_told, pair_order, pairs
 from scaling.data.sources import DataError
@@ -15,7 +16,7 @@ EOD, SOURCE, TARGET = 0, 8, 16
 LENGTHS = st.lists(st.tuples(st.integers(0, 20), st.integers(1, 30)), min_size=1, max_size=80)
 
 
-def a_store(lengths, prompts=True):
+def a_store(lengths):
     """Documents of so many tokens of prompt and of completion, every token a number of its own."""
     ends = np.cumsum([prompt + completion + 1 for prompt, completion in lengths])
     stream = np.arange(1, ends[-1] + 1)
@@ -24,7 +25,7 @@ def a_store(lengths, prompts=True):
     counts = Counts(documents=len(ends), tokens=len(stream), bytes=0)
     manifest = Manifest(
         content="c", source="", tokenizer="", tokenizer_sha256="", vocab=5000, eod=EOD, dtype="<u2",
-        train=counts, validation=counts, prompts=prompts,
+        train=counts, validation=counts, prompts=True,
     )  # fmt: skip
     return Store(Path("tokens"), manifest, stream, stream, ends, ends, np.ones(5000, np.int32), begins, begins)
 
@@ -32,7 +33,8 @@ def a_store(lengths, prompts=True):
 def a_run(*, shapes=3, batch=4, steps=1, seed=0, heldout_sequences=2):
     text = SOURCE + TARGET
     model = TransformerConfig(vocab=5001, dim=8, layers=1, heads=2, context=TARGET, architecture="encoder_decoder")
-    data = DataConfig(vocab=5000, specials=1, heldout_sequences=heldout_sequences)
+    source = Source(kind="jsonl", path="pairs.jsonl", prompt_field="question")
+    data = DataConfig(source=source, vocab=5000, specials=1, heldout_sequences=heldout_sequences)
     objective = Completion(text=text, prompt=SOURCE, shapes=shapes)
     return RunConfig(model=model, data=data, objective=objective, tokens=text * batch * steps, batch=batch, seed=seed)
 
@@ -130,8 +132,8 @@ def test_the_heldout_pairs_are_fixed_and_spread():
 
 
 def test_what_cannot_be_read_is_said():
-    with pytest.raises(DataError, match=r"no document has a prompt, but the objective is 'completion'; name the prom"):
-        pair_order(a_store([(1, 2)], prompts=False), a_run())
+    with pytest.raises(ValueError, match=r"Completion\(.*\) on documents without prompts: name the prompts' field"):
+        replace(a_run(), data=DataConfig(vocab=5000, specials=1))
     with pytest.raises(
         DataError, match=r"the validation split has 3 documents, but 4 are needed; lower DataConfig\.he"
     ):
