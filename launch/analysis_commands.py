@@ -22,7 +22,7 @@ from launch.analysing import (
     study_of_mixtures,
 )
 from launch.oracle_command import print_oracle, report_oracle
-from scaling.disk import check_can_make
+from scaling.disk import check_can_make, write_atomic
 
 console = Console()
 
@@ -89,7 +89,6 @@ def published(arguments: list[str]) -> None:
     """Fit every published data set by its published procedure, and compare."""
     options = tyro.cli(PublishedOptions, args=arguments, prog="scaling published", description=published.__doc__)
     from analysis.published import suite
-    from scaling.record import write_atomic
 
     if not options.folder.is_dir():
         raise ValueError(f"--folder {options.folder}: no such folder; give the one that holds epoch_chinchilla.csv")

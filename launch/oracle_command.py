@@ -6,7 +6,7 @@ from pathlib import Path
 from launch.options import console
 from launch.oracle_worlds import read_arms
 from scaling.config import RunConfig
-from scaling.record import write_atomic
+from scaling.disk import write_atomic
 from scaling.workspace import Workspace
 
 

@@ -10,12 +10,13 @@ import tyro
 
 from launch.options import WhereOptions, console
 from launch.stored import AT_ONCE, fetched_plan
+from scaling.disk import write_atomic
 from scaling.lease import claim_name, holder
 from scaling.mirror.bucket import Bucket, bucket_of
 from scaling.mirror.mirror import of_run
 from scaling.mirror.runs import RECORD, fetch_files, fetch_outcome, look, steps_here
 from scaling.plan_file import read_plan
-from scaling.record import RunDirectory, write_atomic
+from scaling.record import RunDirectory
 from scaling.workspace import Workspace
 
 

@@ -1,4 +1,4 @@
-"""Disks that are full, or that may not be written: errors that say where, and what to do about it.
+"""Files that are whole or not there; full and read-only disks: errors that say where, and what to do about it.
 
 The system's error for a full disk names no file, and libraries in C++ raise
 errors of their own that only hold its text.
@@ -57,3 +57,30 @@ def check_can_make(folder: Path) -> None:
     there = next(parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.exists())
     with writing(folder):
         tempfile.TemporaryFile(dir=there).close()
+
+
+def write_atomic(path: Path, text: str) -> None:
+    """Write a file that is either whole or not there, even after a crash; an error of the disk names it."""
+    with writing(path):
+        _write_beside(path, text)
+
+
+def _write_beside(path: Path, text: str) -> None:
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(name, 0o666 & ~_umask())  # mkstemp makes it private; others may read runs on a shared disk
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def _umask() -> int:
+    """The process's umask; it can only be read by setting it."""
+    current = os.umask(0o077)
+    os.umask(current)
+    return current

@@ -11,8 +11,8 @@ from typing import Any
 from pydantic_core import from_json
 
 from scaling.config import Placement, RunConfig, from_dict, run_id, to_json
+from scaling.disk import write_atomic
 from scaling.plan import Study, entries, heading
-from scaling.record import write_atomic
 from scaling.workspace import Workspace
 
 

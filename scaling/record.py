@@ -8,7 +8,6 @@ while the run goes on, `curve.jsonl`), `record.json` (written last), `log.txt`,
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
@@ -20,7 +19,7 @@ from pydantic_core import from_json
 
 from scaling.config import RunConfig, from_dict, hashed_payload, run_id, to_dict
 from scaling.counts import Flops, Params
-from scaling.disk import writing
+from scaling.disk import write_atomic, writing
 from scaling.lease import CANCEL
 
 SCHEMA = 1
@@ -304,33 +303,6 @@ def differences(old: Any, new: Any, path: str = "") -> list[str]:
             for line in differences(old.get(key), new.get(key), f"{path}.{key}".lstrip("."))
         ]
     return [] if old == new else [f"{path} ({old!r}, now {new!r})"]
-
-
-def write_atomic(path: Path, text: str) -> None:
-    """Write a file that is either whole or not there, even after a crash; an error of the disk names it."""
-    with writing(path):
-        _write_beside(path, text)
-
-
-def _write_beside(path: Path, text: str) -> None:
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(name, 0o666 & ~_umask())  # mkstemp makes it private; others may read runs on a shared disk
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-
-
-def _umask() -> int:
-    """The process's umask; it can only be read by setting it."""
-    current = os.umask(0o077)
-    os.umask(current)
-    return current
 
 
 def _load(path: Path) -> dict[str, Any]:

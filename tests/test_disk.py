@@ -16,7 +16,7 @@ from scaling.config import DataConfig, Placement, run_id
 from scaling.curve import COLUMNS, CurveWriter, compact, read_live
 from scaling.data.prepare import prepare
 from scaling.data.sources import DataError
-from scaling.disk import DiskFull, check_writable, is_full, writing
+from scaling.disk import DiskFull, check_writable, is_full, write_atomic, writing
 from scaling.lease import Watch, holder, take
 from scaling.outcome import failed_record
 from scaling.plan import Cell, Study
@@ -211,3 +211,17 @@ def test_a_holder_survives_a_disk_that_becomes_read_only(tmp_path, caplog):
         mine.release()
     assert "could not be renewed or given up" in caplog.text
     assert json.loads((tmp_path / "lease-000001.json").read_text())["released"] is False  # it will expire
+
+
+def test_an_interrupted_write_leaves_the_old_file_whole(tmp_path, monkeypatch):
+    path = tmp_path / "file"
+    write_atomic(path, "old")
+
+    def no_space(handle):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", no_space)
+    with pytest.raises(OSError, match="No space left on device"):
+        write_atomic(path, "new")
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]

@@ -22,7 +22,6 @@ from scaling.record import (
     read_record,
     read_records,
     status_in,
-    write_atomic,
     write_config,
     write_record,
 )
@@ -152,20 +151,6 @@ def test_two_configs_with_one_id_are_refused_with_the_field_that_differs(tmp_pat
 
 def test_differences_name_the_dotted_path_and_both_values():
     assert differences({"a": {"b": 1, "c": 2}}, {"a": {"b": 1, "c": 3}}) == ["a.c (2, now 3)"]
-
-
-def test_an_interrupted_write_leaves_the_old_file_whole(tmp_path, monkeypatch):
-    path = tmp_path / "file"
-    write_atomic(path, "old")
-
-    def no_space(handle):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "fsync", no_space)
-    with pytest.raises(OSError, match="No space left on device"):
-        write_atomic(path, "new")
-    assert path.read_text() == "old"
-    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_known_device_gives_mfu_and_energy_and_an_unknown_one_none(record, run):

@@ -33,7 +33,7 @@ from analysis.report.report import figure_blocks, warnings
 from analysis.report.sections import never_planned
 from analysis.tables.table import Manifest, column, write_csv
 from analysis.words import Estimate, bracket, compact, flops, interval, percent, plural
-from scaling.record import write_atomic
+from scaling.disk import write_atomic
 
 MOST_CARDS = 8  # with more the table below is easier to read
 ABOUT = {"git_commit": "Commit", "git_dirty": "Uncommitted changes", "device_kind": "Device", "packages": "Packages"}

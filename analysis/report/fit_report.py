@@ -20,7 +20,7 @@ from analysis.report.sections import parameter_table
 from analysis.report.soundness import search_facts, steering
 from analysis.result import FitResult, Status
 from analysis.words import bracket, number, percent, plural
-from scaling.record import write_atomic
+from scaling.disk import write_atomic
 
 MOST_CARDS = 6
 

@@ -24,7 +24,7 @@ from analysis.report.pictures import Picture
 from analysis.report.report import figure_blocks
 from analysis.tables.table import Manifest, column, write_csv
 from analysis.words import bracket, percent, plural
-from scaling.record import write_atomic
+from scaling.disk import write_atomic
 
 ABOUT = {"git_commit": "Commit", "git_dirty": "Uncommitted changes", "device_kind": "Device", "packages": "Packages"}
 LAW = "L_i = c_i + k_i exp(sum_j t_ij r_j)"

@@ -27,7 +27,7 @@ from analysis.report.soundness import soundness
 from analysis.report.verdict import WIDE_EXPONENT, WIDE_RATIO, answer, shows_trend
 from analysis.tables.table import Manifest, write_csv
 from analysis.words import Estimate, bracket, flops
-from scaling.record import write_atomic
+from scaling.disk import write_atomic
 
 UNDETERMINED = "Not determined by these runs"
 BRACKETS = "Brackets hold 95% intervals; losses are nats per token."

@@ -25,7 +25,7 @@ from analysis.tables.read import NUMBERS, frame, missing_column, numbers
 from analysis.tables.records import flatten, from_records
 from analysis.tables.selection import NOT_TRAINED, REQUIRED, LeftOut, Selection, select
 from analysis.tables.units import FLOPS_RULE
-from scaling.record import write_atomic
+from scaling.disk import write_atomic
 
 __all__ = [
     "FLOPS_RULE",
