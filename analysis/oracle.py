@@ -117,11 +117,7 @@ def _split(arms: Sequence[Arm], fits: Sequence[FitResult], exact: Sequence[FitRe
         ("exponent of the best size", np.array([1 / (2 + arm.alpha) for arm in arms])),
         (f"exponent of the best size {EXPECTED}", np.array([of(found.params) for found in exact])),
     ):
-        held = int(((ends[:, 0] <= truth) & (truth <= ends[:, 1])).sum())
-        width = {"bootstrap": float(np.median(ends[:, 1] - ends[:, 0]))}
-        told[title] = _plain(
-            Recovery(parameter="a", truth=truth, values=values, held={"bootstrap": held}, width=width, level=0.95)
-        )
+        told[title] = _plain(Recovery(parameter="a", truth=truth, values=values, ends={"bootstrap": ends}, level=0.95))
     return told
 
 
@@ -153,6 +149,8 @@ def _plain(recovery: Recovery) -> dict[str, Any]:
         "bias": recovery.bias,
         "bias_se": recovery.bias_se,
         "spread": recovery.spread,
-        "coverage": {method: recovery.coverage(method) for method in recovery.held},
-        "width": recovery.width,
+        "coverage": {method: recovery.coverage(method) for method in recovery.ends},
+        "width": {method: recovery.width(method) for method in recovery.ends},
+        "values": recovery.values.tolist(),
+        "ends": {method: ends.tolist() for method, ends in recovery.ends.items()},
     }

@@ -16,8 +16,7 @@ class Recovery:
     parameter: str
     truth: np.ndarray  # (n,)
     values: np.ndarray  # (n,) fitted
-    held: dict[str, int]  # by method: intervals that hold the truth
-    width: dict[str, float]  # by method: the median width
+    ends: dict[str, np.ndarray]  # by method: (n, 2) intervals
     level: float
 
     @property
@@ -34,12 +33,22 @@ class Recovery:
     def bias_se(self) -> float:
         return self.spread / np.sqrt(len(self.values))
 
+    def held(self, method: str) -> int:
+        """How many intervals hold the truth."""
+        low, high = self.ends[method].T
+        return int(((low <= self.truth) & (self.truth <= high)).sum())
+
+    def width(self, method: str) -> float:
+        """The median of the intervals' widths."""
+        return float(np.median(np.diff(self.ends[method])))
+
     def coverage(self, method: str) -> tuple[float, float, float]:
         """Share of intervals that hold the truth, and the 95% interval of that share (Wilson 1927).
 
         The interval takes the fits as independent.
         """
-        return self.held[method] / len(self.values), *wilson(self.held[method], len(self.values))
+        held, fits = self.held(method), len(self.values)
+        return held / fits, *wilson(held, fits)
 
 
 def wilson(successes: int, trials: int, z: float = 1.959964) -> tuple[float, float]:
@@ -57,22 +66,17 @@ def recover(
 
     The intervals, slow to make, are made once.
     """
-    ends = {method: [fit.conf_int(method, level) for fit in fits] for method in METHODS}
+    found = {method: [fit.conf_int(method, level) for fit in fits] for method in METHODS}
     return {
-        name: [_recovery(name, np.asarray(truth, float), fits, ends, level) for truth in sets]
+        name: [
+            Recovery(
+                parameter=name,
+                truth=np.asarray(truth, float),
+                values=np.array([fit.params[name] for fit in fits]),
+                ends={method: np.array([every[name] for every in of_fits]) for method, of_fits in found.items()},
+                level=level,
+            )
+            for truth in sets
+        ]
         for name, sets in truths.items()
     }
-
-
-def _recovery(
-    name: str, truth: np.ndarray, fits: Sequence[FitResult], ends: Mapping[str, Sequence[Mapping]], level: float
-) -> Recovery:
-    low_high = {method: np.array([found[name] for found in every]) for method, every in ends.items()}
-    return Recovery(
-        parameter=name,
-        truth=truth,
-        values=np.array([fit.params[name] for fit in fits]),
-        held={m: int(((both[:, 0] <= truth) & (truth <= both[:, 1])).sum()) for m, both in low_high.items()},
-        width={method: float(np.median(both[:, 1] - both[:, 0])) for method, both in low_high.items()},
-        level=level,
-    )

@@ -6,7 +6,6 @@ from pathlib import Path
 from launch.options import console
 from launch.oracle_worlds import read_arms
 from scaling.config import RunConfig
-from scaling.disk import write_atomic
 from scaling.workspace import Workspace
 
 
@@ -29,15 +28,11 @@ def print_oracle(arms: dict[str, list[RunConfig]], workspace: Workspace, *, as_j
 
 
 def report_oracle(study: str, arms: dict[str, list[RunConfig]], workspace: Workspace, out: Path | None = None) -> None:
-    """Judge a study of known worlds, print what was found, and write it as a page, as Markdown and as JSON."""
+    """Judge a study of known worlds, print what was found, and write it down."""
     from analysis.oracle import judged
-    from analysis.report.oracle_report import markdown, oracle_page
+    from analysis.report.oracle_report import markdown, write_oracle
 
     found = judged(read_arms(arms, workspace))
-    folder = out or workspace.reports / study
-    folder.mkdir(parents=True, exist_ok=True)
-    write_atomic(folder / "oracle.json", json.dumps(found, indent=1))
-    write_atomic(folder / "oracle.md", markdown(found))
-    write_atomic(folder / "report.html", oracle_page(study, found))
+    path = write_oracle(study, found, out or workspace.reports / study)
     console.print(markdown(found), markup=False, highlight=False, soft_wrap=True)
-    console.print(f"report: {folder / 'report.html'}", soft_wrap=True, highlight=False)
+    console.print(f"report: {path}", soft_wrap=True, highlight=False)

@@ -8,6 +8,7 @@ from analysis.figures.compare import backtest, methods
 from analysis.figures.compute import isoflop_curves, loss_compute, optimal_size, tokens_per_parameter
 from analysis.figures.fits import curve, intervals, predicted, residuals
 from analysis.figures.mixing import mixing_predicted, mixing_sizes, mixing_triangle
+from analysis.figures.oracle import oracle_exponents, oracle_losses
 from analysis.figures.plane import loss_surface, next_runs
 from analysis.figures.save import save
 
@@ -29,6 +30,8 @@ __all__ = [
     "mixing_triangle",
     "next_runs",
     "optimal_size",
+    "oracle_exponents",
+    "oracle_losses",
     "predicted",
     "residuals",
     "save",

@@ -1,10 +1,16 @@
 """What fits to worlds with known laws found beside the truth: Markdown, and a page."""
 
+import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from analysis import figures
 from analysis.report.page import cards, page, paragraph, section, table_html
+from analysis.report.pictures import Picture
+from analysis.report.report import figure_blocks
+from scaling.disk import write_atomic
 
 WAYS = {"plain": "all runs alike, Huber's loss", "noise_known": "by their noise, least squares"}
 RECOVERED = ("", "truth", "mean of fits", "bias (its error)", "spread", "95% intervals that hold it")
@@ -21,14 +27,49 @@ def markdown(found: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def oracle_page(study: str, found: dict[str, Any]) -> str:
-    """The same as one HTML file."""
-    shown = [
+def write_oracle(study: str, found: dict[str, Any], folder: Path) -> Path:
+    """Write report.html, figures as PNG, SVG and PDF, oracle.md and oracle.json; returns the page's path."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_atomic(folder / "oracle.json", json.dumps(found, indent=1))
+    write_atomic(folder / "oracle.md", markdown(found))
+    path = folder / "report.html"
+    write_atomic(path, _page(study, found, figure_blocks(oracle_pictures(found), folder)))
+    return path
+
+
+def oracle_pictures(found: dict[str, Any]) -> list[Picture]:
+    """Losses, and the exponent of most interest, beside the truth."""
+    exponent = EXPONENTS[-1] if found["sizes"] else EXPONENTS[0]
+    return [
+        Picture(
+            name="losses", title="Losses beside the expected", figure=figures.oracle_losses(found),
+            caption="Each point is the mean of all worlds, with its 95% interval, which is often smaller than the "
+            "point; the line is what is expected of a table in such a world, computed.",
+            alt=_order(found),
+        ),
+        Picture(
+            name="exponents", title=f"The {exponent} of each world",
+            figure=figures.oracle_exponents(found, exponent, WAYS),
+            caption="Each point is what was fitted to one world's runs, with its 95% bootstrap interval; the line is "
+            "the truth. Of twenty intervals one should miss it.",
+            alt="; ".join(f"{title}: {_held(found[way][exponent])}" for way, title in WAYS.items()) + ".",
+        ),
+    ]  # fmt: skip
+
+
+def _held(row: dict[str, Any]) -> str:
+    return f"mean {row['mean']:.3f} for {row['truth']:.3f}, {row['coverage']['bootstrap'][0]:.0%} of intervals hold it"
+
+
+def _page(study: str, found: dict[str, Any], shown: dict[str, str]) -> str:
+    """The same as one HTML file. shown: figures by name."""
+    numbers = [
         (name, f"{row['mean']:.3f}", f"true {row['truth']:.3f}; bootstrap holds {row['coverage']['bootstrap'][0]:.0%}")
         for name, row in found["plain"].items() if name in (*EXPONENTS, "floor of the held-out text")
     ]  # fmt: skip
     head = f"<header><p class='eyebrow'>Study {study}</p><h1>Does the lab find a law that is known exactly?</h1>"
-    body = head + paragraph(_said(found), "answer") + paragraph(_order(found), "answer") + cards(shown) + "</header>"
+    body = head + paragraph(_said(found), "answer") + paragraph(_order(found), "answer") + cards(numbers) + "</header>"
+    body += section("Figures", "".join(shown.values()))
     body += section("Losses beside the expected", table_html(*_loss_rows(found)))
     for way, title in WAYS.items():
         said = paragraph(_fitted(found, way), "muted")

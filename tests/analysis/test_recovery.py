@@ -21,7 +21,7 @@ def test_intervals_of_fits_to_noise_that_they_assume_hold_the_truth_as_often_as_
     for method in ("fisher", "profile", "bootstrap"):
         share, low, high = true.coverage(method)
         assert low <= 0.95 <= high, (method, share)
-        assert wrong.held[method] == 0 and true.width[method] < 0.02
+        assert wrong.held(method) == 0 and true.width(method) < 0.02
     assert abs(true.bias) < 4 * true.bias_se
     assert true.bias_se == pytest.approx(true.spread / np.sqrt(16))
     assert wrong.bias == pytest.approx(true.bias - 0.1)

@@ -135,6 +135,9 @@ def test_the_report_of_such_a_study_is_that_beside_the_truth(lab, judged_once):
     page = (folder / "report.html").read_text()
     assert "Losses beside the expected" in page and "Fitted by their noise, least squares" in page
     assert "True exponent 0.5000" in page
+    for name in ("losses", "exponents"):
+        assert {(folder / f"{name}.{kind}").stat().st_size > 0 for kind in ("png", "svg", "pdf")} == {True}
+    assert page.count("<svg") == 2 and "% of intervals hold it" in page
 
 
 def test_fit_prints_the_same_as_plain_data(lab, judged_once, capsys):
