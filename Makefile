@@ -6,6 +6,9 @@ BIN := .venv/bin
 READY := .venv/ready
 PARITY := .venv/parity
 
+# Tests and launches start many processes: where bytecode is not kept, each would compile every module anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo test test-slow chaos parity lint format constraints clean
 
 demo: $(READY)
