@@ -128,10 +128,22 @@ def compare_arms(
         rankings=rankings(arms),
         rates=rates,
         seeds=seeds,
-        not_done=tuple(not_done),
+        not_done=_together(not_done),
         warnings=(*selection.doubts, *_cautions(arms, unit, rates, seeds)),
         seed=seed,
         draws=draws,
+    )
+
+
+def _together(not_done: Sequence[NotDone]) -> tuple[NotDone, ...]:
+    """What several arms lack for one reason, said once."""
+    arms: dict[tuple[str, str], list[str]] = {}
+    for item in not_done:
+        arm, _, part = item.part.rpartition(": ")
+        arms.setdefault((part, item.reason), []).append(arm)
+    return tuple(
+        NotDone(part=f"{'; '.join(names)}: {part}" if names[0] else part, reason=reason)
+        for (part, reason), names in arms.items()
     )
 
 

@@ -13,7 +13,7 @@ def study(
     *,
     vocabs: tuple[int, ...] = (257, 512, 1024, 2048, 4096, 8192),
     budgets: tuple[float, ...] = (1e10, 4e10, 1.6e11, 6.4e11),
-    sizes_per_budget: int = 3,
+    sizes_per_budget: int = 4,
     sizes: Ladder = "tiny",
     tokens_per_param: float = 5.0,
     data: DataConfig = DataConfig(heldout_sequences=1024),

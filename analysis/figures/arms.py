@@ -31,6 +31,7 @@ from analysis.figures.style import (
     value_ticks,
 )
 from analysis.isoflop import groups
+from analysis.leaders import lowest
 from analysis.learning_rates import RateCurve
 from analysis.tables.table import column
 
@@ -52,7 +53,8 @@ def arm_losses(found: Comparison, x: str = "", measure: str = "loss") -> Figure:
     """Loss, or bits per byte, of every run against a column, with each arm's line; a panel an objective.
 
     x: the comparison's own when empty. measure: loss or bits_per_byte; objectives
-    of which an arm lacks it have no panel. Lines are of the loss against the comparison's own x.
+    of which an arm lacks it have no panel. Lines are of the loss against the comparison's own x;
+    of an arm that no law was fitted to, a thin one joins the lowest losses of its budgets.
     Where bits per byte are the same multiple of the loss in all runs, they have a second scale.
     """
     x = x or found.x
@@ -211,6 +213,8 @@ def _arm(axes: Axes, found: Comparison, arm: ComparedArm, x: str, measure: str) 
         axes.plot(ends, arm.line(ends), color=colour, linewidth=1.6, zorder=2)
         if arm.isoflop:
             axes.scatter(*arm.points, color=colour, marker="*", s=150, edgecolor="white", zorder=4)
+    elif x == found.x == "flops" and measure == "loss" and (least := lowest(arm)):
+        axes.plot(list(least), list(least.values()), color=colour, linewidth=0.9, alpha=0.7, zorder=2)
 
 
 def _compute_ticks(axes: Axes) -> None:

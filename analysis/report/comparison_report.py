@@ -12,7 +12,7 @@ from analysis import figures
 from analysis.compared_arm import SAME, axis_letter, axis_name
 from analysis.comparison import BITS, Comparison
 from analysis.figures.arms import baselines, bits_of_loss, has
-from analysis.leaders import reign
+from analysis.leaders import lowest, reign
 from analysis.report.comparison_text import (
     ALL,
     ARM_HEAD,
@@ -103,12 +103,12 @@ def _answer(found: Comparison) -> list[str]:
     for objective in found.objectives:
         arms = found.of(objective)
         reach = min(column(arm.best, found.x).max() for arm in arms)
-        lowest = [(_loss_at(arm.best, found.x, reach), arm.arm) for arm in arms]
-        lowest += [(row["loss"], row["arm"]) for row in baselines(found, objective)]
-        if len(lowest) < 2:
+        reached = [(_loss_at(arm.best, found.x, reach), arm.arm) for arm in arms]
+        reached += [(row["loss"], row["arm"]) for row in baselines(found, objective)]
+        if len(reached) < 2:
             continue
         at = f"{flops(reach) if found.x == 'flops' else compact(reach)} {axis_name(found.x)}"
-        ranked = ", ".join(f"{name} {loss:.3f}" for loss, name in sorted(lowest))
+        ranked = ", ".join(f"{name} {loss:.3f}" for loss, name in sorted(reached))
         goal = f" ({objective.replace('_', ' ')})" if len(found.objectives) > 1 else ""
         unit = f" in {found.unit}" if found.unit == BITS else ""
         said.append(f"Loss{goal}{unit} at {at}, the lowest first: {ranked}.")
@@ -168,7 +168,7 @@ def comparison_pictures(found: Comparison) -> Iterator[Picture]:
         yield Picture(
             name="positions", title="Loss by the token's place", figure=figures.loss_by_position(found),
             caption="How much each arm gains from what it has read: the mean loss of the tokens up to a place, from "
-            "the place before. Thin lines are smaller or shorter runs.", alt=_position_alt(found),
+            "the place before. Thin lines are smaller or shorter runs." + _own_tokens(found), alt=_position_alt(found),
         )  # fmt: skip
     if found.rates:
         said = "; ".join(f"{curve.arm}, {curve.label}: {curve.best:.3g}" for curve in found.rates)
@@ -183,9 +183,16 @@ def _loss_caption(found: Comparison) -> str:
     said = "Each point is a run; a line is the power law through an arm's runs"
     if any(arm.isoflop and arm.line for arm in found.arms):
         said += ", or through its isoFLOP minima, the stars"
+    if found.x == "flops" and any(not arm.line and lowest(arm) for arm in found.arms):
+        said += "; a thin line joins the lowest losses of the budgets of an arm without one"
     if found.unit == BITS:
         said += ". Losses are in bits per byte, because not all runs read the same tokens"
     return said + (". A dashed level took no training FLOPs." if found.baselines.num_rows else ".")
+
+
+def _own_tokens(found: Comparison) -> str:
+    """What a loss per token asks to be read with."""
+    return " Arms have tokens of their own here: compare each with itself." if found.unit == BITS else ""
 
 
 def _by_size(found: Comparison, texts: dict[str, list[str]]) -> Iterator[Picture]:

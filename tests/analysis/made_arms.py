@@ -92,3 +92,14 @@ def crossing():
             if (arm, budget) == ("fast", BUDGETS[3]):
                 runs.add(arm, loss=1.5 * loss, seed=1, **cell)
     return runs.study("crossing")
+
+
+def clouds():
+    """Two arms of two sizes at each budget: too few for minima, and no series that a line could go through."""
+    runs = Runs()
+    for arm, level in (("a", 3.0), ("b", 3.2)):
+        for budget in BUDGETS:
+            for size, more in ((1e4, 1.1), (5e4, 1.0)):
+                loss = more * level * (budget / 1e10) ** -0.05
+                runs.add(arm, params=size, tokens=budget / 6 / size, flops=budget, budget=budget, loss=loss)
+    return runs.study("clouds")

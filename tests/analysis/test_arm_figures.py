@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from made_arms import PLACES, Runs, budgets, rates, sizes
+from made_arms import BUDGETS, PLACES, Runs, budgets, clouds, rates, sizes
 
 from analysis import figures
 from analysis.comparison import compare_arms
@@ -43,6 +43,13 @@ def test_a_line_is_the_arms_power_law_over_its_own_points(by_size):
     x, y = drawn[0].get_data()
     np.testing.assert_allclose(x, [1e4, 1e5])
     np.testing.assert_allclose(y, by_size.arms[0].line(x))
+
+
+def test_without_a_law_a_line_joins_the_lowest_losses_of_the_budgets():
+    axes = figures.arm_losses(compare_arms(*clouds(), draws=20)).axes[0]
+    x, y = next(line for line in axes.lines if line.get_color() == SERIES[1]).get_data()
+    np.testing.assert_allclose(x, BUDGETS)
+    np.testing.assert_allclose(y, [3.2 * (budget / 1e10) ** -0.05 for budget in BUDGETS])
 
 
 def test_each_objective_has_a_panel_of_its_own(by_budget):

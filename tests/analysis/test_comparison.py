@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from made_arms import LAWS, PLACES, SIZES, Runs, budgets, rates, sizes
+from made_arms import LAWS, PLACES, SIZES, Runs, budgets, clouds, rates, sizes
 
 from analysis.comparison import compare_arms, positions
 from analysis.tables.table import column
@@ -144,3 +144,8 @@ def test_other_tokens_without_bits_per_byte_are_told():
     found = compare_arms(*runs.study(), draws=20)
     assert found.unit == "nats per token"
     assert any(doubt.name == "other_tokens" and "do not compare" in doubt.text for doubt in found.warnings)
+
+
+def test_what_all_arms_lack_for_one_reason_is_said_once():
+    (missing,) = compare_arms(*clouds(), draws=20).not_done
+    assert missing.part == "a; b: line" and "too few sizes at any one budget" in missing.reason
