@@ -28,6 +28,8 @@ log = logging.getLogger(__name__)
 
 # Orbax writes the time of the end into these, after all else; nothing is read from them.
 LAST_WRITTEN = ("_CHECKPOINT_METADATA", "commit_success.txt")
+# Orbax takes the time by a clock that may be set an hour on meanwhile: its own twenty minutes are then over at once.
+LONGEST_WRITE = 86_400  # seconds
 HALF_WRITTEN = ".orbax-checkpoint-tmp"  # in the name of a folder that is being written
 
 
@@ -61,7 +63,7 @@ class Checkpoints:
             preservation_policy=policy,
             enable_async_checkpointing=True,
             # Called when all is written and, in orbax 0.12, before the folder gets its name.
-            async_options=ocp.AsyncOptions(post_finalization_callback=self._seal),
+            async_options=ocp.AsyncOptions(timeout_secs=LONGEST_WRITE, post_finalization_callback=self._seal),
         )
         self._manager = ocp.CheckpointManager(self._folder, options=options)
 
