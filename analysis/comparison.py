@@ -24,6 +24,7 @@ from analysis.leaders import Ranking, rankings
 from analysis.learning_rates import RateCurve, rate_curves
 from analysis.misfit import SeedNoise, seed_noise
 from analysis.pooled import Equality, pool
+from analysis.repeats import Repeats, repeats
 from analysis.tables.table import Manifest, Selection, column, select
 from analysis.words import Estimate
 
@@ -71,6 +72,7 @@ class Comparison:
     worth: tuple[Worth, ...]
     rankings: tuple[Ranking, ...]  # of the arms at each budget
     rates: tuple[RateCurve, ...]
+    repeats: Repeats | None  # where arms differ in how often they read their tokens
     seeds: SeedNoise | None  # of all arms together
     not_done: tuple[NotDone, ...]
     warnings: tuple[Doubt, ...]
@@ -127,6 +129,7 @@ def compare_arms(
         worth=worth,
         rankings=rankings(arms),
         rates=rates,
+        repeats=_repeats(arms, not_done, draws, seed),
         seeds=seeds,
         not_done=_together(not_done),
         warnings=(*selection.doubts, *_cautions(arms, unit, rates, seeds)),
@@ -288,6 +291,13 @@ def _reached(line: PowerLaw, loss: float) -> np.ndarray:
 def _draws(line: PowerLaw) -> np.ndarray:
     """(R + 1, 2) ln coefficient and exponent: the line's, then those of its draws."""
     return np.vstack([[np.log(line.coefficient), line.exponent.value], line.draws])
+
+
+def _repeats(arms: Sequence[ComparedArm], not_done: list[NotDone], draws: int, seed: int) -> Repeats | None:
+    if not arms:
+        return None
+    runs = pa.concat_tables([arm.best for arm in arms], promote_options="default")
+    return attempt("what repeated tokens are worth", not_done, lambda: repeats(runs, draws, seed))
 
 
 def _pooled_seeds(arms: Sequence[ComparedArm]) -> SeedNoise | None:

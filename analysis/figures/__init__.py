@@ -10,6 +10,7 @@ from analysis.figures.fits import curve, intervals, predicted, residuals
 from analysis.figures.mixing import mixing_predicted, mixing_sizes, mixing_triangle
 from analysis.figures.oracle import oracle_exponents, oracle_losses
 from analysis.figures.plane import loss_surface, next_runs
+from analysis.figures.repeats import repeated_tokens
 from analysis.figures.save import save
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "oracle_exponents",
     "oracle_losses",
     "predicted",
+    "repeated_tokens",
     "residuals",
     "save",
     "tokens_per_parameter",

@@ -61,7 +61,7 @@ def arm_losses(found: Comparison, x: str = "", measure: str = "loss") -> Figure:
     shown = [objective for objective in found.objectives if has(found, objective, measure)]
     if not shown:
         raise ValueError(f"arm_losses: no objective has {measure} in all of its arms")
-    figure, drawn = _panels(len(shown))
+    figure, drawn = panels(len(shown))
     for axes, objective in zip(drawn, shown, strict=True):
         for arm in found.of(objective):
             _arm(axes, found, arm, x, measure)
@@ -72,7 +72,7 @@ def arm_losses(found: Comparison, x: str = "", measure: str = "loss") -> Figure:
         value_ticks(axes.yaxis, np.array(axes.get_ylim()))
         if measure == "loss" and found.unit == NATS and (share := bits_of_loss(found, objective)):
             _second_scale(axes, share)
-    _legend(figure, drawn)
+    shared_legend(figure, drawn)
     return figure
 
 
@@ -82,7 +82,7 @@ def arm_isoflops(found: Comparison) -> Figure:
     shown = [arm for arm in found.arms if arm.isoflop]
     if not shown:
         raise ValueError("arm_isoflops: no arm has a budget with enough sizes")
-    figure, drawn = _panels(len(shown))
+    figure, drawn = panels(len(shown))
     for axes, arm in zip(drawn, shown, strict=True):
         loss, params, members = column(arm.best, "loss"), column(arm.best, "params"), groups(arm.best)
         minima = arm.isoflop.minima
@@ -158,7 +158,7 @@ def learning_rates(curves: Sequence[RateCurve], unit: str = NATS) -> Figure:
     if not curves:
         raise ValueError("learning_rates: no setting was trained with at least 3 learning rates")
     arms = list(dict.fromkeys(curve.arm for curve in curves))
-    figure, drawn = _panels(len(arms))
+    figure, drawn = panels(len(arms))
     shades = budget_colours(np.array([curve.flops for curve in curves]))
     for axes, arm in zip(drawn, arms, strict=True):
         for curve, colour in zip(curves, shades, strict=True):
@@ -171,7 +171,7 @@ def learning_rates(curves: Sequence[RateCurve], unit: str = NATS) -> Figure:
         log_axes(axes, "peak learning rate", UNITS[unit])
         axes.annotate(arm, (0.5, 0.98), xycoords="axes fraction", ha="center", va="top", color=INK)
         value_ticks(axes.yaxis, np.array(axes.get_ylim()))
-    _legend(figure, drawn)
+    shared_legend(figure, drawn)
     return figure
 
 
@@ -234,7 +234,7 @@ def _second_scale(axes: Axes, share: float) -> None:
     value_ticks(right.yaxis, share * np.array(axes.get_ylim()))
 
 
-def _panels(count: int) -> tuple[Figure, list[Axes]]:
+def panels(count: int) -> tuple[Figure, list[Axes]]:
     """Axes in rows of at most three."""
     columns, rows = min(count, MOST_COLUMNS), -(-count // MOST_COLUMNS)
     figure = Figure(figsize=WIDE if count == 1 else (PANEL[0] * columns, PANEL[1] * rows), layout="constrained")
@@ -244,7 +244,7 @@ def _panels(count: int) -> tuple[Figure, list[Axes]]:
     return figure, drawn[:count]
 
 
-def _legend(figure: Figure, drawn: Sequence[Axes]) -> None:
+def shared_legend(figure: Figure, drawn: Sequence[Axes]) -> None:
     """One for all panels, below them: what several panels share stands there once."""
     named = {}
     for axes in drawn:

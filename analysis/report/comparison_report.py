@@ -24,6 +24,8 @@ from analysis.report.comparison_text import (
     exponent_lines,
     position_rows,
     ranking_rows,
+    repeat_lines,
+    repeat_rows,
     summarise_comparison,
     worth_row,
 )
@@ -51,6 +53,7 @@ def write_comparison(manifest: Manifest, found: Comparison, folder: Path) -> Pat
             notes("Read with care", warnings(found)),
             section("Figures", "".join(shown.values())),
             arms_section(found),
+            _repeated(found),
             exponents(found),
             _rankings(found),
             _positions(found),
@@ -114,6 +117,12 @@ def _answer(found: Comparison) -> list[str]:
         said.append(f"Loss{goal}{unit} at {at}, the lowest first: {ranked}.")
     if len(found.objectives) == 1:
         said += _turns(found)
+    if found.repeats:
+        most = int(repeat_rows(found)[-1][0])
+        said.append(
+            f"Tokens that are read {most} times teach as much as {interval(found.repeats.worth(most), '.3g')} times as "
+            f"many that are read once (R_D = {interval(found.repeats.decay, '.3g')})."
+        )
     if said and found.seeds:
         said[-1] += f" Runs that differ by their seed alone differ by {percent(found.seeds.scale)}."
     for item in found.same:
@@ -164,6 +173,13 @@ def comparison_pictures(found: Comparison) -> Iterator[Picture]:
     yield from _by_size(found, texts)
     if any(arm.isoflop for arm in found.arms):
         yield from _isoflops(found)
+    if found.repeats:
+        yield Picture(
+            name="repeats", title="Tokens that are read again", figure=figures.repeated_tokens(found), texts=texts,
+            caption="Each point is a run; a line is the law that was fitted to the runs of all arms and sizes at once. "
+            "Where an arm leaves the line of new tokens, its own are no longer worth as much.",
+            alt="; ".join(repeat_lines(found)) + ".",
+        )  # fmt: skip
     if position_rows(found)[1]:
         yield Picture(
             name="positions", title="Loss by the token's place", figure=figures.loss_by_position(found),
@@ -268,6 +284,28 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Without the columns that say nothing of any arm."""
     keep = [i for i in range(len(head)) if i == 0 or any(row[i] not in (NONE, ALL) for row in rows)]
     return table_html([head[i] for i in keep], [[row[i] for i in keep] for row in rows])
+
+
+def _repeated(found: Comparison) -> str:
+    """What tokens are worth that are read again."""
+    known = found.repeats
+    if known is None:
+        return ""
+    said = paragraph(
+        f"{known.joint.law.formula}, fitted to {plural(known.runs_of_one_pass, 'run')} of one pass and "
+        f"{known.runs_again} of more, of all arms and sizes. U are different tokens, D those read; R_D is how many "
+        "repetitions bring what a further one is worth down to 1/e.",
+        "muted",
+    )
+    tests = facts(
+        [
+            ("R_D, all parameters fitted at once", interval(known.decay, ".3g")),
+            ("R_D, the law of the runs of one pass held", interval(known.held, ".3g")),
+            ("Residuals of the fit", f"{percent(known.joint.scale)} of the loss"),
+        ]
+    )
+    worth = table_html(["passes", "are worth so many of new tokens"], repeat_rows(found))
+    return section("What repeated tokens are worth", said + tests + worth)
 
 
 def _rankings(found: Comparison) -> str:

@@ -6,6 +6,7 @@ import numpy as np
 
 from analysis.compared_arm import ComparedArm, axis_letter, axis_name
 from analysis.comparison import BITS, Comparison, Worth, positions
+from analysis.repeats import Repeats
 from analysis.report.export import plain
 from analysis.tables.table import column
 from analysis.words import compact, flops, interval, percent, plural, short
@@ -40,6 +41,7 @@ def summarise_comparison(found: Comparison) -> str:
         f"best learning rate of {curve.arm}, {curve.label}: {curve.best:.3g}" + (" (edge)" if curve.edge else "")
         for curve in found.rates
     ]
+    lines += repeat_lines(found)
     if found.seeds:
         lines.append(f"noise of the seeds {found.seeds.describe()}")
     if found.not_done:
@@ -101,6 +103,27 @@ def worth_row(found: Comparison, item: Worth) -> tuple[str, ...]:
     return item.second, item.first, f"{item.loss:.4f}", f"{at} {axis_name(found.x)}", factor, outside
 
 
+def repeat_lines(found: Comparison) -> list[str]:
+    """What tokens are worth that are read again, and by which fits."""
+    known = found.repeats
+    if known is None:
+        return []
+    worth = ", ".join(f"{passes} passes as {said} of new tokens" for passes, said in repeat_rows(found))
+    by = f"{known.runs_of_one_pass} runs of one pass and {known.runs_again} of more"
+    held = f"{interval(known.held, '.3g')} with the law of one pass held"
+    return [
+        f"repeated tokens: R_D = {interval(known.decay, '.3g')} by a law of {by}; {held}",
+        f"  they are worth: {worth}",
+    ]
+
+
+def repeat_rows(found: Comparison) -> list[tuple[str, str]]:
+    """Passes over the same tokens, doubled up to the most that were trained, and what they are worth in new ones."""
+    known = found.repeats
+    passes = [2**power for power in range(1, int(np.log2(known.most_passes)) + 1)]
+    return [(str(count), interval(known.worth(count), ".3g")) for count in passes]
+
+
 def position_rows(found: Comparison) -> tuple[list[str], list[list[str]]]:
     """Head and rows: loss by place in the sequence of the largest run of each arm, and of the baselines."""
     lines = []
@@ -138,6 +161,7 @@ def comparison_json(found: Comparison) -> dict[str, Any]:
             "worth": found.worth,
             "rankings": found.rankings,
             "learning_rates": found.rates,
+            "repeats": found.repeats and _repeats_json(found.repeats),
             "seed_noise": found.seeds,
             "not_done": found.not_done,
             "warnings": found.warnings,
@@ -145,6 +169,17 @@ def comparison_json(found: Comparison) -> dict[str, Any]:
             "draws": found.draws,
         }
     )
+
+
+def _repeats_json(known: Repeats) -> dict[str, Any]:
+    return {
+        "R_D": known.decay,
+        "R_D_one_pass_held": known.held,
+        "params": known.joint.params,
+        "runs_of_one_pass": known.runs_of_one_pass,
+        "runs_again": known.runs_again,
+        "most_passes": known.most_passes,
+    }
 
 
 def _arm_line(row: tuple[str, ...]) -> tuple[str, str]:

@@ -103,3 +103,21 @@ def clouds():
                 loss = more * level * (budget / 1e10) ** -0.05
                 runs.add(arm, params=size, tokens=budget / 6 / size, flops=budget, budget=budget, loss=loss)
     return runs.study("clouds")
+
+
+DECAY = 8.0  # R_D
+
+
+def repeated(noise=0.002):
+    """Three sizes on new tokens, and on two numbers of tokens that are read again, by the law of Muennighoff et al."""
+    runs = Runs(noise)
+    lengths = np.geomspace(2e4, 1.28e6, 7)
+    for arm, unique in (("new", np.inf), ("few", 2e4), ("some", 8e4)):
+        for size in (1e4, 2e4, 4e4):
+            for tokens in lengths[(lengths < 40 * unique) & (lengths > 0.99 * unique) | np.isinf(unique)]:
+                own = min(tokens, unique)
+                worth = own * (1 - DECAY * np.expm1(-(tokens / own - 1) / DECAY))
+                loss = 1.5 + 9 * size**-0.25 + 60 * worth**-0.35
+                alike = {"tokens_unique": own, "family": "decoder", "content": "c"}
+                runs.add(arm, params=size, tokens=tokens, flops=6 * size * tokens, loss=loss, **alike)
+    return runs.study("repeated")
