@@ -2,6 +2,7 @@
 
 import os
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,10 +40,10 @@ def serve(arguments: list[str]) -> None:
     watch.start()
     host, port = place.getsockname()
     console.print(f"study {name}: http://{host}:{port}/   (Ctrl-C ends it; training goes on)", highlight=False)
-    try:
+    # When uvicorn has closed its connections it hands the signal on, which comes too late now and then to be raised.
+    with suppress(KeyboardInterrupt):
         server(watch, name).run(sockets=[place])
-    except KeyboardInterrupt:  # uvicorn has closed its connections and hands the signal on
-        print("no longer shown; training is not touched by it", file=sys.stderr)
+    print("no longer shown; training is not touched by it", file=sys.stderr)
     sys.stdout.flush()
     sys.stderr.flush()
     # A thread inside JAX's compiler cannot be stopped and would break the interpreter's orderly end. Nothing is lost.
