@@ -159,8 +159,8 @@ def _cut(
     stream = getattr(store, split)
     window = _read(stream, starts, context)
     # An end-of-document token still belongs to the document it ends.
-    ends = window == store.manifest.eod
-    documents = (np.cumsum(ends, axis=1, dtype=np.int32) - ends).astype(np.int32, copy=False)
+    ends, documents = window[:, :-1] == store.manifest.eod, np.zeros(window.shape, np.int32)
+    np.cumsum(ends, axis=1, out=documents[:, 1:])
     return Batch(
         window,
         documents[:, :-1],

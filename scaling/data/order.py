@@ -83,6 +83,8 @@ class Order:
 
     def ranks(self, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The part of each place, and how many places of that part come before it."""
+        if len(self.spans) == 1:
+            return np.zeros_like(places), places
         stage = np.searchsorted([first for first, _ in self.stages], places, side="right") - 1
         part, rank = np.empty_like(places), np.empty_like(places)
         for s in set(stage.tolist()):

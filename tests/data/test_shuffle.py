@@ -18,6 +18,12 @@ def test_the_order_is_the_same_whichever_part_is_asked_for():
     assert np.array_equal(shuffled(parts, n, seed=1), whole[parts])
 
 
+def test_a_block_is_the_same_when_it_is_asked_for_again():
+    n, places = 2 * BLOCK, np.array([7, BLOCK - 1, BLOCK, 3])
+    for _ in range(3):  # the second time it is computed whole, the third it is known
+        assert np.array_equal(shuffled(places, n, seed=20), permuted(places, n, seed=20, epoch=0))
+
+
 def test_orders_of_seeds_and_epochs_look_unrelated():
     n = 10_000
     orders = [permuted(np.arange(n), n, seed=seed, epoch=epoch) for seed in (0, 1) for epoch in (0, 1)]
