@@ -10,7 +10,13 @@ from collections.abc import Iterator
 from scaling.config.cleaning import Lengths
 from scaling.config.cleaning_heuristics import GopherQuality
 from scaling.data.cleaning.contract import Local, Verdict
-from scaling.data.cleaning.runs import lines, with_plain_space, words_and_spaces, words_with_ascii_letter
+from scaling.data.cleaning.runs import (
+    lines,
+    with_plain_space,
+    words_and_spaces,
+    words_with_ascii_letter,
+    words_with_letter_at_most,
+)
 from scaling.data.sources import Document
 
 STOP_WORDS = frozenset({"the", "be", "to", "of", "and", "that", "have", "with"})
@@ -75,7 +81,7 @@ def _letters_suffice(text: str, raw: bytes, least: float) -> bool:
     """Whether so many words have a letter."""
     if words_with_ascii_letter(raw) >= least:
         return True
-    if text.isascii():
+    if text.isascii() or words_with_letter_at_most(raw) < least:
         return False
     words = text.split()
     plain = " ".join(word for word in words if word.isascii()).encode()

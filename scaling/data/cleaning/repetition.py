@@ -6,7 +6,7 @@ document of 100,000 words two differing ones agree once in 10^9 documents.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -27,20 +27,27 @@ def repetition(rule: GopherRepetition) -> Local:
     """Drops documents of which too large a share is repeated; the first broken rule is the reason."""
 
     def judge(document: Document) -> Verdict:
-        reason = _lines(document.text, rule) or _paragraphs(document.text, rule) or _ngrams(document.text, rule)
+        reason = _lines_and_paragraphs(document.text, rule) or _ngrams(document.text, rule)
         return Verdict(text=None, reason=reason) if reason else Verdict(text=document.text)
 
     return judge
 
 
-def _lines(text: str, rule: GopherRepetition) -> str:
-    lines = list(filter(None, map(str.strip, text.split("\n"))))
-    return _parts(lines, "lines", rule.duplicate_lines, rule.duplicate_line_characters)
-
-
-def _paragraphs(text: str, rule: GopherRepetition) -> str:
-    paragraphs = list(filter(None, map(str.strip, PARAGRAPHS.split(text))))
+def _lines_and_paragraphs(text: str, rule: GopherRepetition) -> str:
+    """The reason for which its lines or its paragraphs drop a document, or ""."""
+    lines = text.split("\n")
+    stripped = list(map(str.strip, lines))
+    reason = _parts(_filled(stripped), "lines", rule.duplicate_lines, rule.duplicate_line_characters)
+    if reason:
+        return reason
+    # Mostly no line has white space alone, and a plain split is several times as fast.
+    plain = lines.count("") == stripped.count("")
+    paragraphs = _filled(map(str.strip, text.split("\n\n") if plain else PARAGRAPHS.split(text)))
     return _parts(paragraphs, "paragraphs", rule.duplicate_paragraphs, rule.duplicate_paragraph_characters)
+
+
+def _filled(parts: Iterable[str]) -> list[str]:
+    return list(filter(None, parts))
 
 
 def _parts(parts: Sequence[str], name: str, most_parts: float, most_characters: float) -> str:

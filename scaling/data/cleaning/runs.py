@@ -11,6 +11,7 @@ WIDE_SPACE = (
 )
 _LETTERS = bytes(code for code in range(128) if chr(code).isalpha())
 _NO_LETTERS = bytes(sorted(set(range(256)) - set(_LETTERS) - set(SPACE)))
+_NO_LETTERS_OF_ASCII = bytes(code for code in _NO_LETTERS if code < 128)
 _SPACE_IN_LINES = SPACE.replace(b"\n", b"")
 
 # What parts words and lines becomes 0, all else 1.
@@ -35,6 +36,11 @@ def words_and_spaces(raw: bytes) -> tuple[int, int]:
 def words_with_ascii_letter(raw: bytes) -> int:
     """How many of its words have a letter of ASCII."""
     return _runs(raw.translate(_WORDS, _NO_LETTERS))
+
+
+def words_with_letter_at_most(raw: bytes) -> int:
+    """How many of its words have a letter of ASCII or any other character beyond ASCII."""
+    return _runs(raw.translate(_WORDS, _NO_LETTERS_OF_ASCII))
 
 
 def lines(raw: bytes) -> int:

@@ -46,10 +46,11 @@ def test_characters_of_repeated_lines_may_be_a_fifth(size, expected):
     assert reason("\n".join(lines), **(NEVER | {"duplicate_line_characters": 0.2})) == expected
 
 
+@pytest.mark.parametrize("between", ["\n\n", "\n\n\n", "\n \n", "\n \n\n", "\n\n\t\n"])
 @pytest.mark.parametrize(("same", "expected"), [(4, ""), (5, "repeated paragraphs")])
-def test_paragraphs_are_parted_by_empty_lines(same, expected):
+def test_paragraphs_are_parted_by_empty_lines(same, expected, between):
     parts = ["one line\nand another"] * same + [f"a long paragraph {number}" for number in range(7)]
-    assert reason("\n \n\n".join(parts), **(NEVER | {"duplicate_paragraphs": 0.3})) == expected
+    assert reason(between.join(parts), **(NEVER | {"duplicate_paragraphs": 0.3})) == expected
 
 
 @pytest.mark.parametrize(("size", "expected"), [(20, ""), (21, "too many characters in repeated paragraphs")])

@@ -24,4 +24,8 @@ def test_counts_are_those_of_str(seed):
         assert runs.words_and_spaces(raw) == (len(words), sum(map(str.isspace, text)))
         letters = [word for word in words if any(letter.isascii() and letter.isalpha() for letter in word)]
         assert runs.words_with_ascii_letter(raw) == len(letters)
+        beyond = [word for word in words if not word.isascii()]
+        assert runs.words_with_letter_at_most(raw) == len(letters) + len(
+            [word for word in beyond if word not in letters]
+        )
         assert runs.lines(raw) == sum(bool(line.strip()) for line in text.split("\n"))
