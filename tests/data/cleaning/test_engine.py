@@ -110,8 +110,9 @@ def test_what_is_left_is_what_the_rules_leave(cleaned):
     assert left[3].text == "write to <e-mail address> please, 7"
 
 
-def test_the_account_counts_by_reason_with_examples(cleaned):
+def test_the_account_counts_by_reason_with_examples(source, cleaned, tmp_path):
     account = read_account(cleaned)
+    assert account == engine.clean(source, STEPS, tmp_path, silent, one_by_one)  # of the first run and of a later one
     assert account.skipped == {"not UTF-8": Skipped(documents=1, names=["latin"])}
     first, private, same, repeated = (step.tally for step in account.steps)
     assert (first.given.documents, first.kept.documents) == (59, 53)
@@ -311,6 +312,15 @@ def test_cutting_goes_on_after_the_shards_that_are_there(tmp_path):
     shards.split(texts(60), part, 200)
     assert content(part) == content(whole) and len(shards.shards(whole)) > 5
     assert pq.read_table(shards.shards(whole)[0]).schema == shards.SCHEMA
+
+
+def test_a_pass_of_another_version_is_said(source, tmp_path):
+    done = tmp_path / "work" / "pass-0.json"
+    done.parent.mkdir()
+    done.write_text('{"steps": [], "before": {}}')
+    (done.parent / "pass-1.json").write_text("{}")
+    with pytest.raises(DataError, match=r"pass-0\.json: of another version .*; delete .* and clean again"):
+        engine.clean(source, STEPS, tmp_path, silent, one_by_one)
 
 
 def test_a_damaged_account_is_said(tmp_path):
