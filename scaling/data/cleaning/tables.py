@@ -68,14 +68,16 @@ def database(
 def parted_by_key(
     connection: "duckdb.DuckDBPyConnection", rows: str, folder: Path, at_once: int = ROWS_AT_ONCE
 ) -> list[str]:
-    """The rows of a query with a column `key`, on disk in parts: what has one key is in one part.
+    """The rows of a query with a column `key` in parts, on disk unless one is enough: what has one key is in one part.
 
     Grouping all rows at once takes memory for every key, and DuckDB keeps
     much of it although it may spill. Gives what to read each part from;
     parts are of about `at_once` rows, or larger where these would be too many.
     """
-    (count,) = connection.execute(f"SELECT count(*) FROM ({rows})").fetchone()
+    [(count,)] = connection.execute(f"SELECT count(*) FROM ({rows})").fetchall()  # all, or the result stays open
     parts = min(MOST_PARTS, 1 + count // at_once)
+    if parts == 1:
+        return [f"({rows}) AS piece"] if count else []
     connection.execute(f"SET partitioned_write_flush_threshold = {2048 * parts}")
     connection.execute(
         f"COPY (SELECT key % {parts} AS part, * FROM ({rows})) TO {quoted(folder)} "
@@ -125,11 +127,14 @@ def sketch_table(schema: pa.Schema, parts: Sequence[Sequence[Any]]) -> pa.Table:
 
 
 def import_ahead() -> None:
-    """Import DuckDB, which takes a quarter of a second, while workers are busy; if it is missing, `needed` says so."""
+    """Import DuckDB, which takes a quarter of a second, while workers are busy; if it is missing, `needed` says so.
+
+    The first connection takes longer than those that follow, so it is made here too.
+    """
 
     def run() -> None:
         with suppress(DataError):
-            needed("duckdb")
+            needed("duckdb").connect().close()
 
     threading.Thread(target=run).start()
 
