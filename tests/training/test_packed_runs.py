@@ -1,6 +1,7 @@
 """Runs whose documents are packed: each is learned as if it stood alone."""
 
 from dataclasses import replace
+from functools import partial
 
 import jax
 import numpy as np
@@ -25,7 +26,8 @@ def test_a_target_costs_what_it_costs_in_a_window_of_its_own(packed):
     feed, task = Feed(run, store), task_of(run)
     found = (feed.step(step) for step in range(50))
     tokens, params = next(of for of in found if (of.documents_BT != of.documents_BT[:, :1]).any()), init(task, 0)
-    together = losses(task, params, tokens, feed.knowledge)
+    measured = jax.jit(partial(losses, task))
+    together = measured(params, tokens, feed.knowledge)
     documents = np.asarray(tokens.documents_BT)
     row = int(np.argmax([len(set(row)) for row in documents.tolist()]))
     for document in set(documents[row].tolist()):
@@ -34,8 +36,8 @@ def test_a_target_costs_what_it_costs_in_a_window_of_its_own(packed):
             continue
         window = np.zeros_like(tokens.window_BW[row])
         window[: len(mine) + 1] = tokens.window_BW[row, mine[0] : mine[-1] + 2]
-        alone = losses(
-            task, params, jax.tree.map(lambda x: x[row : row + 1], tokens)._replace(
+        alone = measured(
+            params, jax.tree.map(lambda x: x[row : row + 1], tokens)._replace(
                 window_BW=window[None], documents_BT=None, bears_BT=None
             ), feed.knowledge,
         )  # fmt: skip
@@ -45,10 +47,11 @@ def test_a_target_costs_what_it_costs_in_a_window_of_its_own(packed):
 
 def test_fillers_and_first_tokens_bear_no_loss(packed):
     run, store = packed
-    feed = Feed(run, store)
+    feed, task = Feed(run, store), task_of(run)
+    measured, params = jax.jit(partial(losses, task)), init(task, 0)
     for step in range(3):
         tokens = feed.step(step)
-        weights = losses(task_of(run), init(task_of(run), 0), tokens, feed.knowledge).weights_BK
+        weights = measured(params, tokens, feed.knowledge).weights_BK
         assert np.array_equal(np.asarray(weights) > 0, tokens.bears_BT)
 
 
