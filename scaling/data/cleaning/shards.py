@@ -72,9 +72,8 @@ def write_table(path: Path, table: pa.Table, group_rows: int = SKETCH_ROWS) -> N
     # Two processes may write one file, when one was cut off from who started it; both write the same bytes.
     part = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        pq.write_table(
-            table, part, compression="zstd", compression_level=1, row_group_size=group_rows, use_dictionary=REPEATED
-        )
+        # A third of the text's size. zstd makes a quarter of it, for 5% more of the time of a whole cleaning.
+        pq.write_table(table, part, compression="lz4", row_group_size=group_rows, use_dictionary=REPEATED)
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
