@@ -1,6 +1,6 @@
 """What tokens are worth that are read again: one law for the runs of all arms, those that repeat and those that do not.
 
-Muennighoff et al. 2023, arXiv:2305.16264, equation 5: D tokens of which U are
+Muennighoff et al. 2023, arXiv:2305.16264, section 3: D tokens of which U are
 different teach as much as D' = U + U R_D (1 - exp(-(D / U - 1) / R_D)) new ones.
 Published is R_D = 15.4, fitted with the law of the runs of one pass held; an
 interval of that kind takes the held law for exact. Here that is done too, and
