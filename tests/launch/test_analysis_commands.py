@@ -31,17 +31,12 @@ def scaling(*arguments, cwd):
     )  # fmt: skip
 
 
-def test_fit_prints_the_law_of_a_table(capsys, table):
-    said = shown(capsys, commands.fit, table)
-    assert "L = E + A / N^alpha + B / D^beta" in said and "alpha" in said
-
-
 def test_fit_prints_json_at_full_precision(capsys, table):
     found = json.loads(shown(capsys, commands.fit, table, "--json"))
     assert len(repr(found["surface"]["params"]["alpha"])) > 12
 
 
-def test_columns_are_mapped_and_rows_chosen(capsys, tmp_path):
+def test_columns_are_mapped_rows_chosen_and_the_law_printed(capsys, tmp_path):
     columns = runs()
     both = {name: np.concatenate([values, values]) for name, values in columns.items()}
     path = write(
@@ -55,6 +50,7 @@ def test_columns_are_mapped_and_rows_chosen(capsys, tmp_path):
     )
     said = shown(capsys, commands.fit, path, "--column", "params=size", "--where", "corpus=web")
     assert "25 runs fitted" in said
+    assert "L = E + A / N^alpha + B / D^beta" in said and "alpha" in said
 
 
 def test_another_law_is_fitted_by_name(capsys, tmp_path):
