@@ -7,6 +7,7 @@ from analysis.bootstrap import bootstrap, percentiles
 from analysis.frontier import exponent, measure_kappa, optimum
 
 
+@pytest.mark.slow  # a fit of each of ten studies, and a hundred of each of those; of a power law it is tested always
 def test_intervals_hold_the_truth_as_often_as_they_say(synthetic):
     """10 studies of 9 trunks, 100 draws each: enough to see an interval that is half as wide as it should be.
 

@@ -77,9 +77,8 @@ def test_under_mup_wider_heads_are_as_good_as_more_heads():
     assert check(models, along="width", parametrisation="muP", steps=4, lr=1e-2, seeds=1).faults() == []
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=() if name == "periods" else pytest.mark.slow) for name in VARIANTS]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", VARIANTS)
 def test_what_is_looked_at_is_what_the_model_computes(name):
     model = replace(BASE, **VARIANTS[name])
     params = families.init(model, 0)
