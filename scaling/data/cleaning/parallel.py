@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from multiprocessing.process import BaseProcess
 from typing import Any
 
 from scaling.data.sources import DataError
@@ -37,14 +38,14 @@ def in_processes(count: int | None = None) -> Iterator[MapShards]:
     if processes < 1:
         raise DataError(f"{processes} processes cannot clean documents; give at least 1")
     pools: list[ProcessPoolExecutor] = []
-    context = _starting(processes)
+    context, others = _starting(processes), multiprocessing.active_children()
 
     def run(work: Callable[[Any], None], jobs: Sequence[Any]) -> Iterator[None]:
         if min(processes, len(jobs)) < 2:  # one shard does not repay the time that processes need to start
             return one_by_one(work, jobs)
         if not pools:
             pools.append(ProcessPoolExecutor(processes, mp_context=context, initializer=_end_with_parent))
-        return _pooled(pools[0], work, jobs)
+        return _pooled(pools[0], others, work, jobs)
 
     try:
         yield run
@@ -71,12 +72,20 @@ def _starting(processes: int) -> multiprocessing.context.BaseContext:
     return context
 
 
-def _pooled(pool: ProcessPoolExecutor, work: Callable[[Any], None], jobs: Sequence[Any]) -> Iterator[None]:
-    futures = [pool.submit(work, job) for job in jobs]
+def _pooled(
+    pool: ProcessPoolExecutor, others: Sequence[BaseProcess], work: Callable[[Any], None], jobs: Sequence[Any]
+) -> Iterator[None]:
+    """others: processes that are not the pool's."""
+    futures = []
     try:
+        for job in jobs:
+            futures.append(pool.submit(work, job))
         for future in as_completed(futures):
             yield future.result()
     except BrokenProcessPool:
+        # The pool ends its processes itself, but for one that was just being started: it would be waited for in vain.
+        for process in set(multiprocessing.active_children()).difference(others):
+            process.terminate()
         raise DataError(
             "one of the processes that clean documents was killed, most likely for want of memory: "
             "do the same again with fewer (`scaling data clean --processes`); what is done is kept"

@@ -1,11 +1,14 @@
 """The engine: what it counts, that it may be cut and killed anywhere, and that nobody's number of workers shows."""
 
+import multiprocessing
+import operator
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -276,6 +279,22 @@ def test_an_error_in_a_worker_names_the_file(tmp_path):
 def test_a_worker_that_dies_is_said_and_not_waited_for():
     with in_processes(2) as map_shards, pytest.raises(DataError, match=r"was killed, most likely for want of memory"):
         list(map_shards(os._exit, [9, 9]))
+
+
+def test_a_worker_that_starts_while_another_dies_is_not_waited_for_either(monkeypatch):
+    kind = multiprocessing.get_context("forkserver" if sys.platform == "linux" else "spawn").Process
+    start, begun = kind.start, []
+
+    def slow_second(process):
+        start(process)
+        begun.append(process)
+        if len(begun) == 2:
+            time.sleep(1.0)  # the first has died meanwhile, and the pool is broken before it knows of the second
+
+    monkeypatch.setattr(kind, "start", slow_second)
+    with in_processes(2) as map_shards, pytest.raises(DataError, match=r"was killed, most likely for want of memory"):
+        list(map_shards(operator.call, [partial(os._exit, 9), partial(time.sleep, 0.2)]))
+    assert len(begun) == 2 and not any(process.is_alive() for process in begun)
 
 
 @pytest.mark.parametrize("name", PRELOADED)
